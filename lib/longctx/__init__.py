@@ -1,0 +1,1 @@
+"""Longer Context: position encodings × sparse attention × context length, on equal terms."""

@@ -1,0 +1,69 @@
+"""What an attention pattern is: a predicate over positions, and the key blocks each query block touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from longctx.registry import Registry, StrategyConfig
+
+
+class Pattern(StrategyConfig):
+    """Who may look at whom. A pattern is its own config: frozen, hashable, comparable, serialisable.
+
+    Every query may look at least at itself, so that no softmax row is empty.
+    """
+
+    #: Whether queries are forbidden to look to their right.
+    causal: bool = True
+
+    def allows(
+        self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
+    ) -> Bool[Tensor, "*blocks queries keys"]:
+        """The predicate, for every pair of the given positions."""
+        raise NotImplementedError
+
+    def touched(self, n_blocks: int, block: int) -> list[Int[Tensor, " fan_in"]]:
+        """For each of ``n_blocks`` query blocks of ``block`` positions, the sorted key blocks that hold an
+        allowed pair. A superset is correct, only slower."""
+        raise NotImplementedError
+
+    def __and__(self, other: Pattern) -> Pattern:
+        from longctx.attention.patterns.combinators import Both
+
+        return Both(left=self, right=other)
+
+    def __or__(self, other: Pattern) -> Pattern:
+        from longctx.attention.patterns.combinators import Either
+
+        return Either(left=self, right=other)
+
+
+def grid(
+    q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
+) -> tuple[Int[Tensor, "*blocks queries 1"], Int[Tensor, "*blocks 1 keys"]]:
+    """Query positions as a column i and key positions as a row j, ready to broadcast."""
+    return q_pos[..., :, None], k_pos[..., None, :]
+
+
+def span(first: int, last: int) -> Int[Tensor, " fan_in"]:
+    """The block numbers first … last, both included."""
+    return torch.arange(first, last + 1)
+
+
+PATTERNS: Registry[type[Pattern]] = Registry("attention pattern", "longctx.patterns")
+
+
+def build_pattern(spec: str | Mapping[str, Any] | Pattern) -> Pattern:
+    """Build a pattern from ``"full"``, ``"sliding_window(window=256)"``, a mapping or a pattern.
+
+    Raises:
+        ValueError: unknown name or parameter; the message lists the valid ones.
+    """
+    pattern = PATTERNS.parse(spec)
+    assert isinstance(pattern, Pattern)
+    return pattern

@@ -1,0 +1,101 @@
+"""The parts of a transformer block: norms, attention and feed-forward."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from longctx.attention import LayerCache, Pattern, attend
+from longctx.model.config import ModelConfig
+from longctx.positions import PositionEncoding
+
+
+def norm(config: ModelConfig) -> nn.Module:
+    """LayerNorm (Ba et al., 2016) or RMSNorm (Zhang & Sennrich, 2019) over the residual stream."""
+    if config.norm == "rmsnorm":
+        return nn.RMSNorm(config.d_model, eps=config.norm_eps)
+    return nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=config.bias)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with shared key and value heads (MHA, GQA, MQA)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = (config.n_heads, config.n_kv_heads, config.n_kv_heads)
+        self.head_dim = config.head_dim
+        self.qkv = nn.Linear(config.d_model, sum(self.heads) * self.head_dim, bias=config.bias)
+        self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch length d_model"],
+        pattern: Pattern,
+        position: PositionEncoding,
+        positions: Int[Tensor, " length"] | None,
+        cache: LayerCache | None,
+    ) -> Float[Tensor, "batch length d_model"]:
+        """Mix the tokens of ``x``; with a cache, also with those that came before."""
+        q, k, v = (
+            part.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+            for part, heads in zip(
+                self.qkv(x).split([heads * self.head_dim for heads in self.heads], -1), self.heads, strict=True
+            )
+        )
+        k_pos = positions
+        if cache is not None:
+            assert positions is not None
+            k, v, k_pos = cache.append(k, v, positions)
+        y = attend(q, k, v, pattern=pattern, position=position, q_pos=positions, k_pos=k_pos)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a GELU between (Hendrycks & Gimpel, 2016)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
+        self.approximate = "tanh" if config.activation == "gelu_tanh" else "none"
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """Transform every token by itself."""
+        return self.down(F.gelu(self.up(x), approximate=self.approximate))
+
+
+class GatedFeedForward(nn.Module):
+    """SwiGLU: one projection gates another (Shazeer, 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=config.bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """Transform every token by itself."""
+        gate, up = self.gate_up(x).chunk(2, -1)
+        return self.down(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm, self.feed_forward_norm = norm(config), norm(config)
+        self.attention = Attention(config)
+        self.feed_forward = (GatedFeedForward if config.activation == "swiglu" else FeedForward)(config)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch length d_model"],
+        pattern: Pattern,
+        position: PositionEncoding,
+        positions: Int[Tensor, " length"] | None,
+        cache: LayerCache | None,
+    ) -> Float[Tensor, "batch length d_model"]:
+        """Read from the residual stream twice, and add to it twice."""
+        x = x + self.attention(self.attention_norm(x), pattern, position, positions, cache)
+        return x + self.feed_forward(self.feed_forward_norm(x))

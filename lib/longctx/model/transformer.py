@@ -1,0 +1,106 @@
+"""The decoder stack, built from a config."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from longctx.attention import KVCache, build_pattern
+from longctx.model.config import ModelConfig
+from longctx.model.layers import Block, norm
+from longctx.positions import build_position
+
+
+class Transformer(nn.Module):
+    """Token embedding, a stack of pre-norm blocks, a final norm and an output head."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.pattern = build_pattern(config.attention)
+        self.position = build_position(
+            config.position, d_model=config.d_model, n_heads=config.n_heads, head_dim=config.head_dim
+        )
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.final_norm = norm(config)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.head.weight = self.embedding.weight
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        positions: Int[Tensor, " length"] | None = None,
+        cache: KVCache | None = None,
+    ) -> Float[Tensor, "batch length d_model"]:
+        """The normed residual stream after the last block.
+
+        Args:
+            tokens: token ids.
+            positions: where the tokens stand; by default 0, 1, …, after those in the cache.
+            cache: keys and values of earlier tokens; it is extended by those of ``tokens``.
+        """
+        if positions is None and cache is not None:
+            positions = torch.arange(cache.length, cache.length + tokens.shape[1], device=tokens.device)
+        x = self.embedding(tokens)
+        where = torch.arange(tokens.shape[1], device=tokens.device) if positions is None else positions
+        if (added := self.position.embed(where)) is not None:
+            x = x + added.to(x.dtype)
+        layers = cache.layers if cache is not None else [None] * len(self.blocks)
+        for block, layer in zip(self.blocks, layers, strict=True):
+            x = block(x, self.pattern, self.position, positions, layer)
+        return self.final_norm(x)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        positions: Int[Tensor, " length"] | None = None,
+        cache: KVCache | None = None,
+    ) -> Float[Tensor, "batch length vocab"]:
+        """Logits of the next token, at every position."""
+        return self.head(self.hidden(tokens, positions, cache))
+
+    def new_cache(self, batch: int, max_length: int) -> KVCache:
+        """An empty cache for ``batch`` sequences of at most ``max_length`` tokens."""
+        config, weight = self.config, self.embedding.weight
+        return KVCache(
+            n_layers=config.n_layers,
+            batch=batch,
+            n_kv_heads=config.n_kv_heads,
+            max_length=max_length,
+            head_dim=config.head_dim,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+
+    def n_parameters(self) -> int:
+        """Trainable numbers; a tied embedding counts once."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def build_model(config: ModelConfig, *, seed: int = 0) -> Transformer:
+    """A freshly initialised model; the same config and seed give the same weights.
+
+    Weights are N(0, init_std²), those that write to the residual stream divided by √(2 n_layers), so that
+    its variance does not grow with depth (Radford et al., 2019, section 2.3); biases are 0, gains 1.
+    """
+    with torch.random.fork_rng(devices=[]):  # an encoding may fill its own parameters from the global generator
+        torch.manual_seed(seed)
+        model = Transformer(config)
+    residual_std = config.init_std / math.sqrt(2 * config.n_layers)
+    for name, module in model.named_modules():
+        tied = module is model.head and config.tie_embeddings
+        if not isinstance(module, nn.Linear | nn.Embedding) or tied or name.startswith("position."):
+            continue
+        # A stream for each name: models that differ in one part share the start of all others.
+        generator = torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(name.encode()))
+        writes = name.endswith((".attention.out", ".feed_forward.down"))
+        nn.init.normal_(module.weight, std=residual_std if writes else config.init_std, generator=generator)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return model

@@ -1,0 +1,91 @@
+"""Next-token prediction, with a cross-entropy that never holds all logits at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from longctx.model import Transformer
+
+#: Rows of logits that exist at one time. 256 rows × 2,048 tokens × 4 bytes = 2 MB: they stay in the cache.
+CHUNK = 256
+
+
+def causal_loss(
+    model: Transformer, inputs: Int[Tensor, "batch length"], targets: Int[Tensor, "batch length"]
+) -> Float[Tensor, ""]:
+    """Mean −log p(target | tokens up to it), in nats a token."""
+    hidden = model.hidden(inputs).flatten(0, 1)
+    return linear_cross_entropy(hidden, model.head.weight, targets.flatten())
+
+
+def token_losses(
+    model: Transformer, inputs: Int[Tensor, "batch length"], targets: Int[Tensor, "batch length"]
+) -> Float[Tensor, "batch length"]:
+    """−log p of every target by itself, in nats; for evaluation, without gradients."""
+    with torch.no_grad():
+        hidden = model.hidden(inputs).flatten(0, 1)
+        losses = [
+            F.cross_entropy((rows @ model.head.weight.T).float(), wanted, reduction="none")
+            for rows, wanted in zip(hidden.split(CHUNK), targets.flatten().split(CHUNK), strict=True)
+        ]
+    return torch.cat(losses).view_as(targets)
+
+
+def linear_cross_entropy(
+    hidden: Float[Tensor, "tokens d_model"],
+    weight: Float[Tensor, "vocab d_model"],
+    targets: Int[Tensor, " tokens"],
+) -> Float[Tensor, ""]:
+    r"""Mean cross-entropy of ``hidden @ weight.T`` in chunks of rows.
+
+    With p the softmax of a row of logits z = W h and y the one-hot target, ∂ℓ/∂z = p − y, hence
+    ∂ℓ/∂h = Wᵀ(p − y) and ∂ℓ/∂W = (p − y) hᵀ. Both are summed up while the chunk's logits are at hand, so
+    that the backward pass has only to scale them.
+    """
+    return _LinearCrossEntropy.apply(hidden, weight, targets)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        device = hidden.device.type
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+            rows, matrix = hidden.to(dtype), weight.to(dtype)
+        else:
+            rows, matrix = hidden, weight
+        ctx.needed = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(rows) if ctx.needed[0] else None
+        grad_weight = torch.zeros_like(weight) if ctx.needed[1] else None
+        total = hidden.new_zeros((), dtype=torch.float32)
+        with torch.autocast(device, enabled=False):
+            for start in range(0, len(rows), CHUNK):
+                chunk, wanted = rows[start : start + CHUNK], targets[start : start + CHUNK, None]
+                logits = (chunk @ matrix.T).float()
+                log_p = logits.log_softmax(-1)
+                total -= log_p.gather(1, wanted).sum()
+                if grad_hidden is None and grad_weight is None:
+                    continue
+                error = log_p.exp_().scatter_add_(1, wanted, log_p.new_full(wanted.shape, -1.0))
+                error = error.div_(len(rows)).to(rows.dtype)
+                if grad_hidden is not None:
+                    torch.mm(error, matrix, out=grad_hidden[start : start + CHUNK])
+                if grad_weight is not None:
+                    grad_weight.addmm_(error.T.to(grad_weight.dtype), chunk.to(grad_weight.dtype))
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.dtype = hidden.dtype
+        return total / len(rows)
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+        grad_hidden, grad_weight = ctx.saved_tensors
+        return (
+            None if grad_hidden is None else (grad_hidden * scale).to(ctx.dtype),
+            None if grad_weight is None else grad_weight * scale,
+            None,
+        )

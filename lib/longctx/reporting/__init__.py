@@ -1,0 +1,23 @@
+"""What the reader sees: one plotting style, figures compared by their data, tables, and bands over seeds."""
+
+from longctx.reporting.bands import Band, band_of
+from longctx.reporting.figures import band, digest, show
+from longctx.reporting.intervals import Interval, interval, paired_interval
+from longctx.reporting.style import Look, look, use_style
+from longctx.reporting.tables import Table, table
+
+__all__ = [
+    "Band",
+    "Interval",
+    "Look",
+    "Table",
+    "band",
+    "band_of",
+    "digest",
+    "interval",
+    "look",
+    "paired_interval",
+    "show",
+    "table",
+    "use_style",
+]
