@@ -32,7 +32,8 @@ class Band(NamedTuple):
         elif self.deviation == 0:
             distance = f"{abs(away):.2g} from the one value they share"
         else:
-            distance = f"{abs(away) / self.deviation:.1f} standard deviations {'above' if away > 0 else 'below'} their mean"
+            side = "above" if away > 0 else "below"
+            distance = f"{abs(away) / self.deviation:.1f} standard deviations {side} their mean"
         return (
             f"{name} {value:{spec}} lies {where} the 95 % band {low:{spec}} … {high:{spec}} "
             f"of {self.seeds} seeds, {distance}"

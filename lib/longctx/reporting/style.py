@@ -12,11 +12,12 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+from cycler import cycler
 
 INK = "#14142b"
 INDIGO = "#332288"
 WINE = "#882255"
-FOREST = "#14662e"
+FOREST = "#166a30"
 BLUE = "#0072b2"
 VERMILLION = "#d55e00"
 PINK = "#cc79a7"
@@ -26,7 +27,14 @@ PINK = "#cc79a7"
 PALETTE = (INK, INDIGO, WINE, FOREST, BLUE, VERMILLION, PINK)
 
 Dashes = tuple[float, tuple[float, ...]]
-_LINES: tuple[str | Dashes, ...] = ("-", "--", "-.", ":", (0.0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)), (0.0, (9.0, 2.0)))
+_LINES: tuple[str | Dashes, ...] = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0.0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)),
+    (0.0, (9.0, 2.0)),
+)
 _MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*", "<", ">", "h", "d")
 
 
@@ -97,7 +105,7 @@ _RC: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(
+    "axes.prop_cycle": cycler(
         color=[BLUE, VERMILLION, FOREST, WINE, INK, PINK], linestyle=["-", "--", "-.", ":", "-", "--"]
     ),
     "grid.color": "#8a8fa3",
@@ -128,7 +136,7 @@ def use_style(notebook: str | None = None) -> None:
         notebook: the calling notebook's name, so that `show` can print the command that redraws a figure.
     """
     global _notebook
-    mpl.rcParams.update(_RC)
+    mpl.rcParams.update(_RC)  # type: ignore[arg-type]
     _notebook = notebook
 
 

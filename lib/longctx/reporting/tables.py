@@ -12,7 +12,9 @@ Format = str | Callable[[Any], str]
 class Table:
     """Rows of finished text; the last expression of a cell shows it."""
 
-    def __init__(self, columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> None:
+    def __init__(
+        self, columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool]
+    ) -> None:
         self.columns, self.cells, self.numeric = list(columns), [list(row) for row in cells], list(numeric)
 
     def __repr__(self) -> str:
