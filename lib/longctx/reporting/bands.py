@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
-
-from longctx.reporting.intervals import Values
 
 
 class Band(NamedTuple):
@@ -40,7 +39,7 @@ class Band(NamedTuple):
         )
 
 
-def band_of(values: Values, *, level: float = 0.95) -> Band:
+def band_of(values: ArrayLike, *, level: float = 0.95) -> Band:
     r"""The band in which one more run is expected: Student's prediction interval.
 
     $$\bar x \pm t_{n-1}\, s\,\sqrt{1 + 1/n}$$

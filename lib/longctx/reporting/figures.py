@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection, PathCollection
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from numpy.typing import ArrayLike
 
 from longctx.reporting.intervals import interval
 from longctx.reporting.style import look, redraw_command
@@ -183,8 +183,8 @@ def _stable(values: np.ndarray) -> str:
 
 def band(
     axes: Axes,
-    x: Sequence[float] | Float[np.ndarray, " points"],
-    runs: Sequence[Sequence[float]] | Float[np.ndarray, "seeds points"],
+    x: ArrayLike,
+    runs: ArrayLike,
     label: str,
     *,
     look_as: str | None = None,
@@ -193,20 +193,21 @@ def band(
 
     Args:
         axes: where to draw.
-        x: the points' abscissae, one for each column of ``runs``.
-        runs: one row a seed, at least two.
+        x: the points' abscissae, one a column of ``runs``.
+        runs: seeds × points; at least two seeds.
         label: the series' name in the legend.
         look_as: the encoding or pattern whose look to take, where the label is not its name.
 
     Raises:
         ValueError: ``runs`` is not seeds × points.
     """
+    points = np.asarray(x, dtype=np.float64)
     values = np.asarray(runs, dtype=np.float64)
-    if values.ndim != 2 or values.shape[1] != len(x):
-        raise ValueError(f"runs: must be seeds × {len(x)} points, given shape {values.shape}")
+    if values.ndim != 2 or values.shape[1:] != points.shape:
+        raise ValueError(f"runs: must be seeds × {points.size} points, given shape {values.shape}")
     intervals = [interval(column) for column in values.T]
     mean = np.array([i.mean for i in intervals])
     half = np.array([i.half_width for i in intervals])
     style = look(look_as or label)
-    axes.plot(x, mean, label=label, **style.line)
-    axes.fill_between(x, mean - half, mean + half, color=style.color, alpha=0.18, linewidth=0)
+    axes.plot(points, mean, label=label, **style.line)
+    axes.fill_between(points, mean - half, mean + half, color=style.color, alpha=0.18, linewidth=0)

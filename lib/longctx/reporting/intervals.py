@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from numpy.typing import ArrayLike
 from scipy import stats
-
-Values = Sequence[float] | Float[np.ndarray, " seeds"]
 
 
 class Interval(NamedTuple):
@@ -27,7 +24,7 @@ class Interval(NamedTuple):
         return abs(self.mean) > self.half_width
 
 
-def interval(values: Values, *, level: float = 0.95) -> Interval:
+def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     r"""Mean and half-width of Student's interval over seeds.
 
     $$\bar x \pm t_{n-1}\,\frac{s}{\sqrt n}$$
@@ -50,7 +47,7 @@ def interval(values: Values, *, level: float = 0.95) -> Interval:
     return Interval(float(x.mean()), float(t * x.std(ddof=1) / np.sqrt(x.size)))
 
 
-def paired_interval(a: Values, b: Values, *, level: float = 0.95) -> Interval:
+def paired_interval(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Interval:
     """Mean and half-width of ``a − b``, paired by seed: what the seeds share cancels.
 
     Raises:
