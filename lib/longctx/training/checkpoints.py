@@ -46,12 +46,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 class Checkpoints:
     """The checkpoints of one run: a folder of ``step-N.safetensors``, each with a manifest beside it.
 
-    A checkpoint counts once its manifest, written last, holds the SHA-256 of its bytes. The last two are
-    kept, so that one damaged file costs a few steps and not the run.
+    A checkpoint counts once its manifest, written last, holds the SHA-256 of its bytes, its run and its
+    step. The last two are kept, so that one damaged file costs a few steps and not the run.
 
     Args:
         folder: where they lie; created when the first is written.
-        key: names the run; checkpoints of another run in the same folder are refused.
+        key: names the run; checkpoints of another run are refused.
         every: optimiser steps between two checkpoints.
     """
 
@@ -66,8 +66,8 @@ class Checkpoints:
 
     def save(self, step: int, tensors: Mapping[str, Tensor], losses: list[float]) -> None:
         """Write the state after ``step`` steps, then drop all but the last two."""
-        content = save(dict(tensors))
-        manifest = {"key": self.key, "step": step, "sha256": _digest(content), "losses": losses}
+        content = save({**tensors, "losses": torch.tensor(losses, dtype=torch.float64)})
+        manifest = {"sha256": self._digest(step, content)}
         write_atomically(self._file(step), content)
         write_atomically(self._file(step).with_suffix(".json"), json.dumps(manifest).encode())
         for old in self.steps()[:-2]:
@@ -87,19 +87,30 @@ class Checkpoints:
                 log.warning("%s; trying the one before", error)
         return None
 
+    def clear(self) -> None:
+        """Delete the run's checkpoints, once its result is kept elsewhere."""
+        for step in self.steps():
+            self._file(step).with_suffix(".json").unlink(missing_ok=True)
+            self._file(step).unlink(missing_ok=True)
+        if self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
     def _load(self, step: int) -> tuple[dict[str, Tensor], list[float]]:
         path = self._file(step)
         try:
-            manifest = json.loads(path.with_suffix(".json").read_text())
+            expected = json.loads(path.with_suffix(".json").read_bytes())["sha256"]
             content = path.read_bytes()
-            expected, losses, key = manifest["sha256"], manifest["losses"], manifest["key"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedCheckpointError(f"{path} or its manifest cannot be read: {error!r}") from error
-        if _digest(content) != expected or len(losses) != step:
-            raise DamagedCheckpointError(f"{path} is damaged: its SHA-256 is not the one in its manifest")
-        if key != self.key:
-            raise ValueError(f"{path} belongs to run {key}, not to {self.key}")
-        return load(content), losses
+        if self._digest(step, content) != expected:
+            raise DamagedCheckpointError(
+                f"{path} is damaged or of another run: its SHA-256 is not the one in its manifest"
+            )
+        tensors = load(content)
+        return tensors, tensors.pop("losses").tolist()
+
+    def _digest(self, step: int, content: bytes) -> str:
+        return _digest(f"{self.key} {step} ".encode() + content)
 
     def _file(self, step: int) -> Path:
         return self.folder / f"step-{step:07d}.safetensors"

@@ -1,0 +1,164 @@
+"""Running specs: train what is missing, evaluate what is missing, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from longctx.data import Corpus, batch, open_source
+from longctx.evaluation import evaluate
+from longctx.experiments.progress import Watch, watch
+from longctx.experiments.record import Evaluation, Record, Training, peak_megabytes, provenance
+from longctx.experiments.spec import EvaluationSpec, ExperimentSpec
+from longctx.experiments.store import Store, default_store
+from longctx.model import Transformer, build_model
+from longctx.training import Checkpoints, deterministic, load_weights, save_weights, train
+
+#: Training tokens between two checkpoints: about half a minute of the default model, lost if it is killed.
+CHECKPOINT_TOKENS = 200_000
+
+
+def ensure(
+    specs: Sequence[ExperimentSpec], *, store: Store | None = None, progress: bool = True
+) -> list[Record]:
+    """A record for each spec: read if it exists, else computed and kept.
+
+    Only what is missing is computed: a new context length is evaluated with the stored weights; a new seed
+    or model is trained. With ``progress``, what is missing and how long it should take is said first.
+
+    Raises:
+        DamagedRecordError: a stored record does not hold what was written.
+        RuntimeError: some runs failed; every other one was finished and kept first.
+    """
+    store = store or default_store()
+    failures: list[str] = []
+    with watch(specs, store, enabled=progress) as watching:
+        for spec in specs:
+            if store.get(spec) is None:
+                try:
+                    run(spec, store, watching)
+                except (ArithmeticError, ValueError, OSError) as error:
+                    failures.append(f"{spec.key} ({spec.model.position}, seed {spec.seed}): {error}")
+    if failures:
+        raise RuntimeError(f"{len(failures)} of {len(specs)} runs failed:\n  " + "\n  ".join(failures))
+    return [record for spec in specs if (record := store.get(spec)) is not None]
+
+
+def run(spec: ExperimentSpec, store: Store, watching: Watch | None = None) -> Record:
+    """Train and evaluate one spec, as far as ``store`` does not hold it yet."""
+    corpus = open_source(spec.data.source)
+    check_corpus(spec, corpus)
+    known = store.run(spec.training_key)
+    training = known.training if known is not None else None
+    if store.weights(spec.training_key) is None:
+        fresh = _train(spec, corpus, store, watching)
+        training = training or fresh
+    assert training is not None
+    store.put(spec, training, [])
+    model = trained_model(spec, store)
+    excerpts = validation_excerpts(corpus, spec.evaluation)
+    for length, protocol in store.missing(spec):
+        started = datetime.now(UTC)
+        with deterministic(spec.training.threads):
+            result = evaluate(model, excerpts, length=length, protocol=protocol)  # type: ignore[arg-type]
+        evaluation = Evaluation(
+            excerpt=spec.evaluation.excerpt,
+            documents=spec.evaluation.documents,
+            result=result,
+            provenance=provenance(started, spec.training.threads),
+        )
+        store.put(spec, training, [evaluation])
+        if watching is not None:
+            watching.evaluated(spec, length)
+    record = store.get(spec)
+    assert record is not None
+    return record
+
+
+def _train(spec: ExperimentSpec, corpus: Corpus, store: Store, watching: Watch | None) -> Training:
+    started = datetime.now(UTC)
+    model = build_model(spec.model, seed=spec.seed)
+    batches = partial(
+        batch,
+        corpus.train.tokens,
+        length=spec.training.length,
+        batch_size=spec.training.batch_size,
+        seed=spec.seed,
+    )
+    per_step = spec.training.tokens // spec.training.steps
+    checkpoints = Checkpoints(
+        store.scratch(spec.training_key),
+        key=spec.training_key,
+        every=max(1, CHECKPOINT_TOKENS // per_step),
+    )
+    shown = watching.training(spec) if watching is not None else None
+    rate = 0.0
+
+    def after_step(*, tokens_per_second: float, **state: Any) -> None:
+        nonlocal rate
+        rate = tokens_per_second
+        if shown is not None:
+            shown(tokens_per_second=tokens_per_second, **state)
+
+    losses = train(
+        model, lambda step: batches(step=step), spec.training, checkpoints=checkpoints, progress=after_step
+    )
+    where = provenance(started, spec.training.threads)
+    save_weights(store.weights_to_write(spec.training_key), model, {"training_key": spec.training_key})
+    checkpoints.clear()
+    return Training(
+        losses=tuple(losses),
+        n_parameters=model.n_parameters(),
+        tokens_per_second=round(rate, 1),
+        peak_megabytes=peak_megabytes(),
+        provenance=where,
+    )
+
+
+def trained_model(spec: ExperimentSpec, store: Store | None = None) -> Transformer:
+    """The finished model of a run, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: no store holds its weights; `ensure` trains them.
+    """
+    path = (store or default_store()).weights(spec.training_key)
+    if path is None:
+        raise FileNotFoundError(f"no weights of run {spec.training_key}; ensure([spec]) trains them")
+    model = build_model(spec.model, seed=spec.seed)
+    load_weights(path, model)
+    return model.eval()
+
+
+def validation_excerpts(corpus: Corpus, spec: EvaluationSpec) -> list[ndarray]:
+    """The first ``excerpt`` + 1 tokens of the first validation documents that are long enough.
+
+    Raises:
+        ValueError: fewer documents than asked for are long enough.
+    """
+    size = spec.excerpt + 1
+    long = [d for d in corpus.validation.documents if d.stop - d.start >= size]
+    if len(long) < spec.documents:
+        raise ValueError(
+            f"evaluation.documents={spec.documents}, but only {len(long)} validation documents of this "
+            f"corpus have {size} tokens; lower documents or excerpt"
+        )
+    tokens = corpus.validation.tokens
+    return [np.asarray(tokens[d.start : d.start + size]) for d in long[: spec.documents]]
+
+
+def check_corpus(spec: ExperimentSpec, corpus: Corpus) -> None:
+    """Refuse to run a spec on other text than it names.
+
+    Raises:
+        ValueError: the corpus here has another digest.
+    """
+    if corpus.digest != spec.data.corpus:
+        raise ValueError(
+            f"data.corpus: the spec wants {spec.data.source} with digest {spec.data.corpus}, "
+            f"but here it has {corpus.digest}"
+        )

@@ -1,0 +1,162 @@
+"""A run is a value: frozen specs, their canonical JSON, and the hashes that name records and checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from longctx.data import Tokenizer, corpus_digest
+from longctx.evaluation import Protocol
+from longctx.model import ModelConfig
+from longctx.model.config import derived_fields
+from longctx.training import TrainingSpec
+
+#: Raised when the meaning of a field changes, so that old records are reported and not silently used.
+SCHEMA = 1
+
+
+class DataSpec(BaseModel):
+    """Which text, as which tokens. Hashes of both are filled in, and are part of the run's name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: "docs", "sample" or "hub:NAME", as `longctx.data.open_source` reads it.
+    source: str = "docs"
+    #: Digest of the tokenised corpus.
+    corpus: str = Field(default_factory=lambda fields: corpus_digest(fields["source"]))
+    #: SHA-256 of the tokenizer's JSON.
+    tokenizer: str = Field(default_factory=lambda: Tokenizer.default().sha256)
+
+
+def _increasing(lengths: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(lengths)))
+
+
+class EvaluationSpec(BaseModel):
+    """Which context lengths are measured, how, and on which text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_increasing)]
+    protocols: tuple[Protocol, ...] = ("non_overlapping", "sliding")
+    #: Target tokens taken from each document: the longest context that can be measured.
+    excerpt: PositiveInt = 4096
+    #: Validation documents that give an excerpt.
+    documents: PositiveInt = 8
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> EvaluationSpec:
+        if self.lengths[-1] > self.excerpt:
+            raise ValueError(
+                f"lengths must be at most excerpt={self.excerpt}, so that every length scores the same "
+                f"target tokens; got {self.lengths[-1]}"
+            )
+        return self
+
+
+class ExperimentSpec(BaseModel):
+    """Everything a result depends on, and nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelConfig
+    data: DataSpec = DataSpec()
+    objective: Literal["causal"] = "causal"
+    training: TrainingSpec
+    evaluation: EvaluationSpec
+    #: Of the initial weights and of the data order.
+    seed: NonNegativeInt = 0
+
+    @property
+    def training_key(self) -> str:
+        """Names the trained weights: the hash of all but the evaluation."""
+        return digest({"schema": SCHEMA, **canonical(self, without="evaluation")})
+
+    @property
+    def key(self) -> str:
+        """Names the result: the hash of the whole spec."""
+        return digest({"schema": SCHEMA, **canonical(self)})
+
+    def with_(self, **changes: Any) -> ExperimentSpec:
+        """A copy with fields replaced by dotted name (dots written ``__``), validated anew.
+
+        ``spec.with_(seed=1, training__steps=50)``
+        """
+        return replace(self, {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def canonical(spec: BaseModel, *, without: str | None = None) -> dict[str, Any]:
+    """What a spec says beyond the defaults, so that a field added later does not rename old runs.
+
+    Values that are computed (a digest, a default factory) are always part of it. A default therefore never
+    changes its meaning; if it must, SCHEMA is raised.
+    """
+    derived = derived_fields(spec.model_dump(include={"family", "n_heads", "d_model", "activation"}))
+    fields: dict[str, Any] = {}
+    for name, field in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        if name == without or (isinstance(spec, ModelConfig) and name in derived and value == derived[name]):
+            continue
+        if isinstance(value, BaseModel):
+            fields[name] = canonical(value)
+        elif field.is_required() or field.default_factory is not None or value != field.default:
+            fields[name] = value
+    return fields
+
+
+def digest(value: Any) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def replace(spec: ExperimentSpec, changes: Mapping[str, Any]) -> ExperimentSpec:
+    """A copy of ``spec`` with dotted fields (``"training.steps"``) replaced, validated anew.
+
+    Raises:
+        ValueError: no such field, or a value that is not valid; the message names the field.
+    """
+    fields = canonical(spec)
+    for path, value in changes.items():
+        set_field(fields, path, value)
+    return parse_spec(fields)
+
+
+def set_field(fields: dict[str, Any], path: str, value: Any) -> None:
+    """Set the dotted ``path`` in nested mappings."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        fields = fields.setdefault(parent, {})
+        if not isinstance(fields, dict):
+            raise ValueError(f"{path}: {parent} has no fields")
+    fields[name] = value
+
+
+def parse_spec(fields: Mapping[str, Any]) -> ExperimentSpec:
+    """The spec that nested mappings describe.
+
+    Raises:
+        ValueError: one line for each wrong field, with what was given and what is valid.
+    """
+    try:
+        return ExperimentSpec.model_validate(fields)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg'].removeprefix('Value error, ')}"
+            + ("" if e["type"] in ("missing", "extra_forbidden") else f" (given {e['input']!r})")
+            for e in error.errors()
+        ]
+        raise ValueError("not a valid experiment:\n  " + "\n  ".join(lines)) from error
