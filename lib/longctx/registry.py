@@ -24,6 +24,9 @@ class StrategyConfig(BaseModel):
 
     name: str
 
+    def __str__(self) -> str:
+        return format_call(self)
+
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
@@ -110,24 +113,50 @@ class Registry(Generic[T]):
             point.load()
 
 
+#: What ``a & b`` and ``a | b`` stand for.
+OPERATORS: dict[type[ast.operator], str] = {ast.BitAnd: "both", ast.BitOr: "either"}
+
+
 def parse_call(text: str) -> dict[str, Any]:
-    """``"rope(base=500000)"`` → ``{"name": "rope", "base": 500000}``; literals only, nothing is evaluated."""
+    """``"rope(base=500000)"`` → ``{"name": "rope", "base": 500000}``; literals only, nothing is evaluated.
+
+    ``a | b`` and ``a & b`` give ``{"name": "either" | "both", "left": …, "right": …}``, and a parameter may
+    itself be a call.
+    """
     try:
-        node = ast.parse(text.strip(), mode="eval").body
-        if isinstance(node, ast.Name):
-            return {"name": node.id}
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-            arguments = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg is not None}
-            if len(arguments) == len(node.keywords):
-                return {"name": node.func.id, **arguments}
-    except (SyntaxError, ValueError):
-        pass
-    raise ValueError(f"{text!r} is not of the form 'name' or 'name(parameter=value, …)'")
+        return _fields(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError):
+        raise ValueError(
+            f"{text!r} is not of the form 'name', 'name(parameter=value, …)' or two of these joined by & or |"
+        ) from None
+
+
+def _fields(node: ast.expr) -> dict[str, Any]:
+    match node:
+        case ast.Name(id=name):
+            return {"name": name}
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
+            return {"name": name, **{_keyword(k.arg): _argument(k.value) for k in keywords}}
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
+            return {"name": OPERATORS[type(op)], "left": _fields(left), "right": _fields(right)}
+    raise ValueError("not a call")
+
+
+def _keyword(name: str | None) -> str:
+    if name is None or name == "name":
+        raise ValueError("not a parameter")
+    return name
+
+
+def _argument(node: ast.expr) -> Any:
+    return _fields(node) if isinstance(node, ast.Call | ast.BinOp | ast.Name) else ast.literal_eval(node)
 
 
 def format_call(config: StrategyConfig) -> str:
     """The shortest string that parses back to ``config``: parameters at their default are left out."""
     given = {
-        k: v for k, v in config.model_dump().items() if k != "name" and v != type(config).model_fields[k].default
+        k: v
+        for k, v in config.model_dump().items()
+        if k != "name" and v != type(config).model_fields[k].default
     }
     return config.name + (f"({', '.join(f'{k}={v!r}' for k, v in given.items())})" if given else "")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from inspect import signature
 from typing import Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -20,8 +23,8 @@ class PositionConfig(StrategyConfig):
 class PositionEncoding(nn.Module):
     """Base of all encodings: every hook is the identity until a subclass says otherwise.
 
-    A subclass is built as ``cls(config, d_model=…, n_heads=…, head_dim=…)`` and takes those of the three
-    sizes that it needs by keyword. Positions are integer vectors, never a length, so that the same code
+    A subclass is built as ``cls(config, d_model=…, n_heads=…, head_dim=…)`` with those of the three sizes
+    that its constructor names as keywords. Positions are integer vectors, never a length, so that the same code
     serves whole sequences, gathered blocks, cached decoding and interpolated positions.
     """
 
@@ -29,6 +32,9 @@ class PositionEncoding(nn.Module):
     kind: ClassVar[Kind] = "none"
     #: True if `bias` depends on q_pos − k_pos alone: executors then evaluate one block for many.
     shift_invariant: ClassVar[bool] = True
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the initial values of what is learned; most encodings learn nothing or start at set values."""
 
     def embed(self, positions: Int[Tensor, "*batch length"]) -> Float[Tensor, "*batch length d_model"] | None:
         """What is added to the token embeddings; None adds nothing."""
@@ -40,9 +46,7 @@ class PositionEncoding(nn.Module):
         k: Float[Tensor, "batch kv_heads keys head_dim"],
         q_pos: Int[Tensor, " queries"],
         k_pos: Int[Tensor, " keys"],
-    ) -> tuple[
-        Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch kv_heads keys head_dim"]
-    ]:
+    ) -> tuple[Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch kv_heads keys head_dim"]]:
         """Queries and keys turned by their positions."""
         return q, k
 
@@ -63,7 +67,30 @@ def build_position(
     """Build an encoding from ``"alibi"``, ``"rope(base=500000)"``, a mapping or a config.
 
     Raises:
-        ValueError: unknown name or parameter; the message lists the valid ones.
+        ValueError: unknown name or parameter, or a size that the encoding cannot serve; the message lists
+            what is valid.
     """
+    sizes = {"d_model": d_model, "n_heads": n_heads, "head_dim": head_dim}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
     config = POSITIONS.parse(spec)
-    return POSITIONS[config.name].target(config, d_model=d_model, n_heads=n_heads, head_dim=head_dim)
+    target = POSITIONS[config.name].target
+    wanted = signature(target).parameters
+    return target(config, **{name: size for name, size in sizes.items() if name in wanted})
+
+
+def list_positions() -> list[str]:
+    """The names of all registered encodings, those of installed plug-ins included."""
+    return [entry.name for entry in POSITIONS]
+
+
+@lru_cache(maxsize=64)
+def default_positions(length: int, device: torch.device) -> Int[Tensor, " length"]:
+    """0 … length − 1, as the same tensor for every caller: encodings recognise it and reuse their tables.
+
+    It must not be changed in place.
+    """
+    # A tensor made in inference mode could not be used in a later training step.
+    with torch.inference_mode(False):
+        return torch.arange(length, device=device)

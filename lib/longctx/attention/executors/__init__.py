@@ -1,1 +1,10 @@
-"""."""
+"""How attention is computed: one signature, three ways."""
+
+from longctx.attention.executors.base import Executor, Task
+from longctx.attention.executors.blocks import blocks
+from longctx.attention.executors.choice import choose_executor
+from longctx.attention.executors.dense import dense
+
+EXECUTORS: dict[str, Executor] = {"dense": dense, "blocks": blocks}
+
+__all__ = ["EXECUTORS", "Executor", "Task", "choose_executor"]

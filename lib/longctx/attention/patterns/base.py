@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from longctx.registry import Registry, StrategyConfig
+
+P = TypeVar("P", bound="Pattern")
 
 
 class Pattern(StrategyConfig):
@@ -21,13 +23,21 @@ class Pattern(StrategyConfig):
     #: Whether queries are forbidden to look to their right.
     causal: bool = True
 
+    @property
+    def period(self) -> int | None:
+        """A p with allows(i + p, j + p) = allows(i, j) for all i, j; None if there is no such p.
+
+        1 for a pattern of distances. Executors evaluate the predicate once for all blocks a period apart.
+        """
+        return None
+
     def allows(
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
     ) -> Bool[Tensor, "*blocks queries keys"]:
         """The predicate, for every pair of the given positions."""
         raise NotImplementedError
 
-    def touched(self, n_blocks: int, block: int) -> list[Int[Tensor, " fan_in"]]:
+    def touched(self, n_blocks: int, block: int) -> list[Int[Tensor, " _"]]:
         """For each of ``n_blocks`` query blocks of ``block`` positions, the sorted key blocks that hold an
         allowed pair. A superset is correct, only slower."""
         raise NotImplementedError
@@ -58,8 +68,20 @@ def span(first: int, last: int) -> Int[Tensor, " fan_in"]:
 PATTERNS: Registry[type[Pattern]] = Registry("attention pattern", "longctx.patterns")
 
 
+def register(*, source: str) -> Callable[[type[P]], type[P]]:
+    """Class decorator: enter a pattern, which is its own config, under the default of its ``name``."""
+
+    def enter(pattern: type[P]) -> type[P]:
+        PATTERNS.register(pattern, source=source)(pattern)
+        return pattern
+
+    return enter
+
+
 def build_pattern(spec: str | Mapping[str, Any] | Pattern) -> Pattern:
     """Build a pattern from ``"full"``, ``"sliding_window(window=256)"``, a mapping or a pattern.
+
+    Strings combine: ``"sliding_window(window=64) | block_local(block_size=32)"``.
 
     Raises:
         ValueError: unknown name or parameter; the message lists the valid ones.
@@ -67,3 +89,8 @@ def build_pattern(spec: str | Mapping[str, Any] | Pattern) -> Pattern:
     pattern = PATTERNS.parse(spec)
     assert isinstance(pattern, Pattern)
     return pattern
+
+
+def list_patterns() -> list[str]:
+    """The names of all registered patterns, those of installed plug-ins included."""
+    return [entry.name for entry in PATTERNS]

@@ -1,0 +1,92 @@
+"""The one entrance to attention: any pattern, any position encoding, any executor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from longctx.attention.executors import EXECUTORS, Task, choose_executor
+from longctx.attention.patterns.base import Pattern, build_pattern
+from longctx.positions.base import PositionEncoding, default_positions
+
+ExecutorName = Literal["auto", "dense", "blocks", "flex"]
+
+
+def attend(
+    q: Float[Tensor, "batch heads queries head_dim"],
+    k: Float[Tensor, "batch kv_heads keys head_dim"],
+    v: Float[Tensor, "batch kv_heads keys head_dim"],
+    *,
+    pattern: str | Mapping[str, Any] | Pattern,
+    position: PositionEncoding | None = None,
+    q_pos: Int[Tensor, " queries"] | None = None,
+    k_pos: Int[Tensor, " keys"] | None = None,
+    executor: ExecutorName = "auto",
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    r"""Scaled dot-product attention under a pattern and a position encoding.
+
+    .. math:: y_i = \sum_{j \in \mathcal{A}(i)} \operatorname{softmax}_j\!\Big(
+              \frac{(R_i q_i)^\top (R_j k_j)}{\sqrt{d}} + b(i, j)\Big)\, v_j
+
+    Args:
+        q: queries, not yet rotated; heads must be a multiple of kv_heads (grouped-query attention).
+        k: keys, not yet rotated.
+        v: values.
+        pattern: who may look at whom, or a spec of it.
+        position: supplies the rotation R and the bias b; None has neither. Its `embed` is the model's affair.
+        q_pos: positions of the queries; 0 … queries − 1 by default.
+        k_pos: positions of the keys; 0 … keys − 1 by default.
+        executor: "dense" (the reference), "blocks" (sub-quadratic), "flex" (compiled, CUDA), or "auto".
+
+    Raises:
+        ValueError: shapes that do not fit, an executor that cannot serve these positions, or a query that
+            may look at no key.
+    """
+    pattern = build_pattern(pattern)
+    _check_shapes(q, k, v)
+    queries, keys = q.shape[2], k.shape[2]
+    if pattern.causal and queries != keys and q_pos is None:
+        raise ValueError(f"with {queries} queries and {keys} keys a causal pattern needs q_pos")
+    q_pos, q_standard = _positions("q_pos", q_pos, queries, q.device)
+    k_pos, k_standard = _positions("k_pos", k_pos, keys, q.device)
+    task = Task(pattern, position, q_pos, k_pos, standard=q_standard and k_standard and queries == keys)
+    if executor == "auto":
+        executor = choose_executor(q, task)
+    if executor not in EXECUTORS:
+        raise ValueError(f"executor must be auto, {', '.join(EXECUTORS)}; got {executor!r}")
+    if position is not None:
+        q, k = position.rotate(q, k, q_pos, k_pos)
+    return EXECUTORS[executor](q, k, v, task)
+
+
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    if not q.ndim == k.ndim == v.ndim == 4:
+        raise ValueError(f"q, k and v must be (batch, heads, length, head_dim); got {shapes}")
+    if k.shape != v.shape:
+        raise ValueError(f"k and v must have the same shape; got {shapes}")
+    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
+        raise ValueError(f"q and k must agree in batch and head_dim; got {shapes}")
+    if 0 in q.shape or 0 in k.shape:
+        raise ValueError(f"no size may be 0; got {shapes}")
+    if q.shape[1] % k.shape[1]:
+        raise ValueError(f"heads must be a multiple of kv_heads; got {q.shape[1]} and {k.shape[1]}")
+
+
+def _positions(
+    name: str, given: Tensor | None, length: int, device: torch.device
+) -> tuple[Int[Tensor, " length"], bool]:
+    """The positions to use, and whether they are 0 … length − 1."""
+    default = default_positions(length, device)
+    if given is None or given is default:
+        return default, True
+    if given.shape != (length,) or given.is_floating_point():
+        raise ValueError(f"{name} must be {length} integers; got {given.dtype} of shape {tuple(given.shape)}")
+    given = given.to(device)
+    if torch.equal(given, default):
+        return default, True
+    return given, False

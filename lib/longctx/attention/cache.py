@@ -1,0 +1,95 @@
+"""A key–value cache for decoding: preallocated, appended to in place."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from longctx.positions.base import default_positions
+
+
+class KVCache:
+    """Keys and values of the tokens seen so far, for one layer.
+
+    Keys are kept *unrotated*: an encoding whose angles change with the length (dynamic scaling) then stays
+    correct, at the price of rotating them at every step. The cache is for inference: no gradient flows
+    through it.
+
+    Args:
+        batch: sequences decoded together.
+        kv_heads: key–value heads of the layer.
+        max_length: tokens that fit.
+        head_dim: channels of a head.
+    """
+
+    def __init__(
+        self,
+        batch: int,
+        kv_heads: int,
+        max_length: int,
+        head_dim: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        shape = (batch, kv_heads, max_length, head_dim)
+        if min(shape) < 1:
+            raise ValueError(
+                f"no size of a cache may be below 1; got (batch, kv_heads, max_length, head_dim) = {shape}"
+            )
+        self._keys = torch.zeros(shape, dtype=dtype, device=device)
+        self._values = torch.zeros(shape, dtype=dtype, device=device)
+        self._length = 0
+
+    @property
+    def length(self) -> int:
+        """Tokens held, which is the position of the next one."""
+        return self._length
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that fit."""
+        return self._keys.shape[2]
+
+    def append(
+        self, k: Float[Tensor, "batch kv_heads new head_dim"], v: Float[Tensor, "batch kv_heads new head_dim"]
+    ) -> tuple[
+        Float[Tensor, "batch kv_heads length head_dim"],
+        Float[Tensor, "batch kv_heads length head_dim"],
+        Int[Tensor, " length"],
+    ]:
+        """Add the new tokens' unrotated keys and values.
+
+        Returns:
+            Views of all keys and values so far, and their positions 0 … length − 1.
+
+        Raises:
+            ValueError: shapes that differ from the cache's, more tokens than fit, or tensors that need a
+                gradient.
+        """
+        batch, heads, _, head_dim = self._keys.shape
+        if k.shape != v.shape or (*k.shape[:2], k.shape[3]) != (batch, heads, head_dim):
+            raise ValueError(
+                f"the cache holds (batch={batch}, kv_heads={heads}, …, head_dim={head_dim}); "
+                f"got k {tuple(k.shape)} and v {tuple(v.shape)}"
+            )
+        if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
+            raise ValueError(
+                "a cache passes no gradient on: decode under torch.no_grad() or inference_mode()"
+            )
+        end = self._length + k.shape[2]
+        if end > self.max_length:
+            raise ValueError(
+                f"the cache is full: max_length={self.max_length}, {self._length} held, {k.shape[2]} more given"
+            )
+        self._keys[:, :, self._length : end] = k
+        self._values[:, :, self._length : end] = v
+        self._length = end
+        return self._keys[:, :, :end], self._values[:, :, :end], default_positions(end, self._keys.device)
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens from position ``length`` on."""
+        if not 0 <= length <= self._length:
+            raise ValueError(f"length must lie in 0 … {self._length}, got {length}")
+        self._length = length

@@ -1,0 +1,161 @@
+"""Block execution: only the key blocks that a query block touches. Sub-quadratic time and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
+
+from longctx.attention.executors import kernel, tiles
+from longctx.attention.executors.base import Task
+from longctx.attention.executors.plan import Group, block_size, plan
+
+#: Numbers that a piece of work may hold at a time (windows of keys and values, or logits).
+BUDGET = 2**21
+
+
+def blocks(
+    q: Float[Tensor, "batch heads length head_dim"],
+    k: Float[Tensor, "batch kv_heads length head_dim"],
+    v: Float[Tensor, "batch kv_heads length head_dim"],
+    task: Task,
+) -> Float[Tensor, "batch heads length head_dim"]:
+    """Attention over the touched blocks, with the bias's parameters differentiated block by block.
+
+    Raises:
+        ValueError: positions other than 0 … length − 1, for which a block's neighbours are not known.
+    """
+    if not task.standard:
+        raise ValueError("the blocks executor needs queries and keys at positions 0 … length − 1; use dense")
+    if torch.is_autocast_enabled(q.device.type):
+        q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
+    length, block = q.shape[2], block_size(task.pattern)
+    padding = -length % block
+    q, k, v = (pad(x, (0, 0, 0, padding)) if padding else x.contiguous() for x in (q, k, v))
+    layout = Layout(task, length, block)
+    y = BlockAttention.apply(layout, q, k, v, *layout.learned())
+    return y[:, :, :length]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The blocks of one call and what is added to their logits."""
+
+    task: Task
+    length: int
+    block: int
+
+    def pieces(self, q: Tensor, k: Tensor) -> list[Group]:
+        """Groups of query blocks, split so that a piece fits the budget."""
+        batch, heads, _, head_dim = q.shape
+        pieces = []
+        for group in plan(self.task.pattern, self.length, self.block):
+            keys = group.fan_in * self.block
+            numbers = 2 * batch * k.shape[1] * keys * head_dim
+            if self.learned():
+                numbers += 2 * batch * heads * self.block * keys
+            elif not self.shared(group):
+                numbers += (1 if self.probe() is None else batch * heads) * self.block * keys
+            pieces += group.split(max(1, BUDGET // numbers))
+        return pieces
+
+    def shared(self, group: Group) -> bool:
+        """Whether one evaluation of mask and bias serves the whole group."""
+        position = self.task.position
+        return group.alike and (position is None or position.shift_invariant or self.probe() is None)
+
+    def probe(self) -> Tensor | None:
+        """The bias of one pair, to learn whether there is one and whether it is learned."""
+        with torch.enable_grad():
+            return self.task.bias(self.task.q_pos[:1], self.task.k_pos[:1])
+
+    def learned(self) -> list[Tensor]:
+        """The parameters that the bias depends on."""
+        bias = self.probe()
+        if bias is None or not bias.requires_grad or self.task.position is None:
+            return []
+        return [p for p in self.task.position.parameters() if p.requires_grad]
+
+    def bias(self, group: Group, dtype: torch.dtype) -> Float[Tensor, "#group #heads queries keys"]:
+        """What is added to the logits of a group's tiles: the bias where allowed, −∞ elsewhere."""
+        device = self.task.q_pos.device
+        within = torch.arange(self.block, device=device)
+        rows, keys = (group.rows[:1], group.keys[:1]) if self.shared(group) else (group.rows, group.keys)
+        q_pos = rows.to(device)[:, None] * self.block + within
+        k_pos = (keys.to(device)[..., None] * self.block + within).flatten(1)
+        allowed = self.task.pattern.allows(q_pos, k_pos)
+        # Padded keys are nobody's neighbours; padded queries may look at anything, as nobody reads them.
+        allowed = allowed & ((k_pos < self.length)[:, None, :] | (q_pos >= self.length)[:, :, None])
+        bias = self.task.bias(q_pos, k_pos)
+        wide = torch.promote_types(dtype, torch.float32)
+        if bias is None:
+            bias = torch.zeros((), dtype=wide, device=device)
+        return bias.to(wide).masked_fill(~allowed[:, None], float("-inf"))
+
+
+class BlockAttention(torch.autograd.Function):
+    """All pieces in a loop; the gradient goes through them again, so that no probabilities are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, layout: Layout, q: Tensor, k: Tensor, v: Tensor, *learned: Tensor) -> Tensor:
+        batch, kv_heads, shared = q.shape[0], k.shape[1], q.shape[1] // k.shape[1]
+        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+        Q, Y = (tiles.fold(x, layout.block, shared) for x in (q, out))
+        K, V = (tiles.fold(x, layout.block, 1) for x in (k, v))
+        pieces, norms = layout.pieces(q, k), []
+        for piece in pieces:
+            y, norm = kernel.forward(
+                tiles.take_rows(Q, piece),
+                tiles.take_windows(K, piece),
+                tiles.take_windows(V, piece),
+                tiles.spread(layout.bias(piece, q.dtype), batch, kv_heads, shared),
+            )
+            tiles.put_rows(Y, piece, y)
+            norms.append(norm)
+        ctx.layout, ctx.pieces = layout, pieces
+        ctx.save_for_backward(q, k, v, out, *norms, *learned)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        layout: Layout = ctx.layout
+        q, k, v, out, *rest = ctx.saved_tensors
+        norms, learned = rest[: len(ctx.pieces)], rest[len(ctx.pieces) :]
+        batch, kv_heads, shared = q.shape[0], k.shape[1], q.shape[1] // k.shape[1]
+        Q, Y, G = (tiles.fold(x, layout.block, shared) for x in (q, out, grad))
+        K, V = (tiles.fold(x, layout.block, 1) for x in (k, v))
+        gQ, gK, gV = torch.empty_like(Q), torch.zeros_like(K), torch.zeros_like(V)
+        sums: list[Tensor | None] = [None] * len(learned)
+        for piece, norm in zip(ctx.pieces, norms, strict=True):
+            with torch.set_grad_enabled(bool(learned)):
+                bias = layout.bias(piece, Q.dtype)
+            dq, dk, dv, dbias = kernel.backward(
+                tiles.take_rows(G, piece),
+                tiles.take_rows(Q, piece),
+                tiles.take_windows(K, piece),
+                tiles.take_windows(V, piece),
+                tiles.spread(bias.detach(), batch, kv_heads, shared),
+                tiles.take_rows(Y, piece),
+                norm,
+                with_bias=bool(learned),
+            )
+            tiles.put_rows(gQ, piece, dq)
+            tiles.add_windows(gK, piece, dk)
+            tiles.add_windows(gV, piece, dv)
+            if dbias is not None:
+                tile_grad = tiles.collect(dbias, bias, batch)
+                new = torch.autograd.grad(bias, learned, tile_grad, allow_unused=True)
+                sums = [n if s is None else s if n is None else s + n for s, n in zip(sums, new, strict=True)]
+        return (
+            None,
+            gQ.view(q.shape),
+            gK.view(k.shape),
+            gV.view(v.shape),
+            *sums,
+        )

@@ -1,0 +1,42 @@
+"""Softmax attention over a batch of tiles, and its gradient, without keeping the probabilities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Queries = Float[Tensor, "tiles heads queries head_dim"]
+Keys = Float[Tensor, "tiles heads keys head_dim"]
+Rows = Float[Tensor, "tiles heads queries"]
+Logits = Float[Tensor, "#tiles #heads queries keys"]
+
+
+def forward(q: Queries, k: Keys, v: Keys, bias: Logits) -> tuple[Queries, Rows]:
+    """The output, and the logarithm of each row's normaliser, which is all that the gradient needs.
+
+    ``bias`` is added to the logits and is −∞ where a query may not look.
+    """
+    if q.device.type == "cpu":
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=bias)
+    logits = q @ k.mT / math.sqrt(q.shape[-1]) + bias
+    norm = logits.logsumexp(-1)
+    return ((logits - norm[..., None]).exp().to(v.dtype) @ v), norm
+
+
+def backward(
+    grad: Queries, q: Queries, k: Keys, v: Keys, bias: Logits, out: Queries, norm: Rows, *, with_bias: bool
+) -> tuple[Queries, Keys, Keys, Float[Tensor, "tiles heads queries keys"] | None]:
+    """Gradients of queries, keys, values and, if asked for, of each tile's logits."""
+    if q.device.type == "cpu" and not with_bias:
+        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+        return *flash(grad, q, k, v, out, norm, 0.0, False, attn_mask=bias), None
+    scale = 1 / math.sqrt(q.shape[-1])
+    p = torch.add(bias, q @ k.mT, alpha=scale).sub_(norm[..., None]).exp_()
+    grad_v = p.to(v.dtype).mT @ grad
+    row_sum = (grad * out).sum(-1, keepdim=True)
+    grad_logits = p.mul_((grad @ v.mT).sub_(row_sum))
+    narrow = grad_logits.to(q.dtype) * scale
+    return narrow @ k, narrow.mT @ q, grad_v, grad_logits

@@ -1,0 +1,88 @@
+"""Patterns out of patterns: ``a & b`` allows what both allow, ``a | b`` what either allows."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Bool, Int
+from pydantic import BeforeValidator, SerializeAsAny, model_validator
+from torch import Tensor
+
+from longctx.attention.patterns.base import Pattern, build_pattern, register
+
+#: A field that takes any spec of a pattern and is written out whole.
+Part = Annotated[SerializeAsAny[Pattern], BeforeValidator(build_pattern)]
+
+
+class Combination(Pattern):
+    """Two patterns and a way to join them; whether it is causal follows from its parts."""
+
+    left: Part
+    right: Part
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_causal(cls, fields: Any) -> Any:
+        if not (isinstance(fields, Mapping) and {"left", "right"} <= set(fields)):
+            return fields
+        left, right = build_pattern(fields["left"]), build_pattern(fields["right"])
+        causal = cls._joined(left.causal, right.causal)
+        if fields.get("causal", causal) != causal:
+            raise ValueError(f"causal follows from the parts and is {causal}, given {fields['causal']}")
+        return {**fields, "left": left, "right": right, "causal": causal}
+
+    @staticmethod
+    def _joined(left: bool, right: bool) -> bool:
+        raise NotImplementedError
+
+    @property
+    def period(self) -> int | None:
+        left, right = self.left.period, self.right.period
+        return None if left is None or right is None else math.lcm(left, right)
+
+
+@register(source="https://arxiv.org/abs/2412.05496")
+class Both(Combination):
+    """Intersection: allow what both parts allow; written ``left & right``."""
+
+    name: Literal["both"] = "both"
+
+    @staticmethod
+    def _joined(left: bool, right: bool) -> bool:
+        return left or right
+
+    def allows(
+        self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
+    ) -> Bool[Tensor, "*blocks queries keys"]:
+        return self.left.allows(q_pos, k_pos) & self.right.allows(q_pos, k_pos)
+
+    def touched(self, n_blocks: int, block: int) -> list[Int[Tensor, " _"]]:
+        pairs = zip(self.left.touched(n_blocks, block), self.right.touched(n_blocks, block), strict=True)
+        return [a[torch.isin(a, b)] for a, b in pairs]
+
+    def __str__(self) -> str:
+        return f"({self.left}) & ({self.right})"
+
+
+@register(source="https://arxiv.org/abs/2412.05496")
+class Either(Combination):
+    """Union: allow what either part allows; written ``left | right``."""
+
+    name: Literal["either"] = "either"
+
+    @staticmethod
+    def _joined(left: bool, right: bool) -> bool:
+        return left and right
+
+    def allows(
+        self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
+    ) -> Bool[Tensor, "*blocks queries keys"]:
+        return self.left.allows(q_pos, k_pos) | self.right.allows(q_pos, k_pos)
+
+    def touched(self, n_blocks: int, block: int) -> list[Int[Tensor, " _"]]:
+        pairs = zip(self.left.touched(n_blocks, block), self.right.touched(n_blocks, block), strict=True)
+        return [torch.cat(pair).unique() for pair in pairs]
+
+    def __str__(self) -> str:
+        return f"({self.left}) | ({self.right})"

@@ -1,0 +1,61 @@
+"""ALiBi: attention with linear biases (Press, Smith & Lewis, 2022, section 3)."""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from longctx.positions.base import PositionConfig, PositionEncoding, register
+
+
+class ALiBiConfig(PositionConfig):
+    name: Literal["alibi"] = "alibi"
+    #: Learn the slopes instead of fixing them; they start at the paper's values and stay positive.
+    learned: bool = False
+
+
+@register(ALiBiConfig, source="https://arxiv.org/abs/2108.12409")
+class ALiBi(PositionEncoding):
+    r"""Penalise each logit in proportion to distance: :math:`b_h(i, j) = -m_h\,|i - j|`.
+
+    The slopes :math:`m_h` are a geometric sequence, so that some heads see far and others only near.
+    Nothing is added to the embeddings, and nothing depends on the training length: that is why it
+    extrapolates.
+    """
+
+    kind = "bias"
+    shift_invariant = True
+
+    def __init__(self, config: ALiBiConfig, *, n_heads: int) -> None:
+        super().__init__()
+        self.config = config
+        slopes = torch.tensor(geometric_slopes(n_heads))
+        if config.learned:
+            self.log_slopes = torch.nn.Parameter(slopes.log())
+        else:
+            self.register_buffer("fixed_slopes", slopes, persistent=False)
+
+    @property
+    def slopes(self) -> Float[Tensor, " heads"]:
+        """The slope of each head."""
+        return self.log_slopes.exp() if self.config.learned else self.get_buffer("fixed_slopes")
+
+    def bias(
+        self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
+    ) -> Float[Tensor, "*blocks heads queries keys"]:
+        distance = (q_pos[..., :, None] - k_pos[..., None, :]).abs()
+        return -self.slopes[:, None, None] * distance[..., None, :, :]
+
+
+def geometric_slopes(n_heads: int) -> list[float]:
+    """The paper's slopes: 2^(-8/n), 2^(-16/n), … for a power of two n.
+
+    For other head counts the published code takes the slopes of the next lower power of two and fills
+    up with every other slope of the next higher one; checkpoints depend on it.
+    """
+    lower = 2 ** math.floor(math.log2(n_heads))
+    slopes = [2 ** (-8 * (h + 1) / lower) for h in range(lower)]
+    between = [2 ** (-4 * (2 * h + 1) / lower) for h in range(n_heads - lower)]
+    return slopes + between
