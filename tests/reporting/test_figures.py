@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from longctx.reporting import band, digest, figures, show, use_style
+from longctx.reporting import band, digest, figures, length_axis, show, use_style
 
 matplotlib.use("agg")
 ALT = "loss falls as the context grows"
@@ -135,3 +135,10 @@ def test_site_renderer_restores_the_alt_text_and_leaves_other_outputs_alone():
     assert "old" in node["classes"]
     without = SimpleNamespace(mime_type="image/png", output_metadata={})
     assert FigureRenderer.handle_mime(renderer, without, False) is None
+
+
+def test_length_axis_labels_every_length():
+    figure, axes = plt.subplots()
+    length_axis(axes, [128, 1000, 1024, 65536])
+    figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["128", "1000", "1k", "64k"]

@@ -1,7 +1,8 @@
 """What the reader sees: one plotting style, figures compared by their data, tables, and bands over seeds."""
 
 from longctx.reporting.bands import Band, band_of
-from longctx.reporting.figures import band, digest, show
+from longctx.reporting.checks import agree
+from longctx.reporting.figures import band, digest, length_axis, show
 from longctx.reporting.intervals import Interval, interval, paired_interval
 from longctx.reporting.style import Look, look, use_style
 from longctx.reporting.tables import Table, table
@@ -11,10 +12,12 @@ __all__ = [
     "Interval",
     "Look",
     "Table",
+    "agree",
     "band",
     "band_of",
     "digest",
     "interval",
+    "length_axis",
     "look",
     "paired_interval",
     "show",

@@ -211,3 +211,13 @@ def band(
     style = look(look_as or label)
     axes.plot(points, mean, label=label, **style.line)
     axes.fill_between(points, mean - half, mean + half, color=style.color, alpha=0.18, linewidth=0)
+
+
+def length_axis(axes: Axes, lengths: ArrayLike, *, label: str = "context length (tokens)") -> None:
+    """Make the abscissa a logarithmic one with a tick at each length: 128, 512, 1k, 16k."""
+    values = [int(length) for length in np.asarray(lengths)]
+    texts = [f"{v // 1024}k" if v >= 1024 and v % 1024 == 0 else str(v) for v in values]
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(values, texts)
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel(label)
