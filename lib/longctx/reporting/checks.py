@@ -22,11 +22,12 @@ def agree(what: str, left: Tensor | ArrayLike, right: Tensor | ArrayLike, *, wit
         ValueError: the shapes differ.
         AssertionError: the sides differ, or hold a number that is not finite.
     """
-    a, b = (torch.as_tensor(side).detach().to(torch.float64) for side in (left, right))
+    # dtype given at once: torch reads a Python number as float32
+    a, b = (torch.as_tensor(side, dtype=torch.float64).detach() for side in (left, right))
     if a.shape != b.shape:
         raise ValueError(f"{what}: shapes {tuple(a.shape)} and {tuple(b.shape)} differ")
     difference = float((a - b).abs().max()) if a.numel() else 0.0
     bound = within * max(1.0, float(b.abs().max()) if b.numel() else 0.0)
-    if not difference <= bound:  # so that NaN fails too
+    if not (torch.isfinite(a).all() and torch.isfinite(b).all() and difference <= bound):
         raise AssertionError(f"{what}: the sides differ by {difference:.3g}, more than {bound:.3g}")
     print(f"✓ {what}: " + ("exactly equal" if within == 0 else f"equal within {within:g}"))
