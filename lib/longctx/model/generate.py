@@ -16,7 +16,7 @@ def generate(
     prompt: Int[Tensor, "batch prompt"],
     *,
     n_tokens: int,
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     top_k: int | None = None,
     seed: int = 0,
 ) -> Int[Tensor, "batch total"]:
@@ -50,7 +50,7 @@ def generate(
     return tokens
 
 
-def _draw(logits: Tensor, temperature: float, top_k: int | None, uniform: Tensor) -> Tensor:
+def _draw(logits: Tensor, temperature: float | int, top_k: int | None, uniform: Tensor) -> Tensor:
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
     if top_k is not None and top_k < logits.shape[-1]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longctx.attention import LayerCache, Pattern, attend
+from longctx.attention import KVCache, Pattern, attend
 from longctx.model.config import ModelConfig
 from longctx.positions import PositionEncoding
 
@@ -34,7 +34,7 @@ class Attention(nn.Module):
         pattern: Pattern,
         position: PositionEncoding,
         positions: Int[Tensor, " length"] | None,
-        cache: LayerCache | None,
+        cache: KVCache | None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Mix the tokens of ``x``; with a cache, also with those that came before."""
         q, k, v = (
@@ -45,8 +45,7 @@ class Attention(nn.Module):
         )
         k_pos = positions
         if cache is not None:
-            assert positions is not None
-            k, v, k_pos = cache.append(k, v, positions)
+            k, v, k_pos = cache.append(k, v)
         y = attend(q, k, v, pattern=pattern, position=position, q_pos=positions, k_pos=k_pos)
         return self.out(y.transpose(1, 2).flatten(2))
 
@@ -94,7 +93,7 @@ class Block(nn.Module):
         pattern: Pattern,
         position: PositionEncoding,
         positions: Int[Tensor, " length"] | None,
-        cache: LayerCache | None,
+        cache: KVCache | None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Read from the residual stream twice, and add to it twice."""
         x = x + self.attention(self.attention_norm(x), pattern, position, positions, cache)

@@ -36,47 +36,55 @@ class Transformer(nn.Module):
         self,
         tokens: Int[Tensor, "batch length"],
         positions: Int[Tensor, " length"] | None = None,
-        cache: KVCache | None = None,
+        cache: list[KVCache] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
         """The normed residual stream after the last block.
 
         Args:
             tokens: token ids.
-            positions: where the tokens stand; by default 0, 1, …, after those in the cache.
-            cache: keys and values of earlier tokens; it is extended by those of ``tokens``.
+            positions: where the tokens stand; by default 0, 1, …, or after those in the cache.
+            cache: one for each layer; they are extended by the keys and values of ``tokens``.
+
+        Raises:
+            ValueError: both positions and a cache, which knows its own.
         """
-        if positions is None and cache is not None:
-            positions = torch.arange(cache.length, cache.length + tokens.shape[1], device=tokens.device)
+        if cache is not None:
+            if positions is not None:
+                raise ValueError("give positions or a cache, not both: a cache holds tokens 0, 1, …")
+            start = cache[0].length
+            positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
         x = self.embedding(tokens)
         where = torch.arange(tokens.shape[1], device=tokens.device) if positions is None else positions
         if (added := self.position.embed(where)) is not None:
             x = x + added.to(x.dtype)
-        layers = cache.layers if cache is not None else [None] * len(self.blocks)
-        for block, layer in zip(self.blocks, layers, strict=True):
-            x = block(x, self.pattern, self.position, positions, layer)
+        caches = cache if cache is not None else [None] * len(self.blocks)
+        for block, layer_cache in zip(self.blocks, caches, strict=True):
+            x = block(x, self.pattern, self.position, positions, layer_cache)
         return self.final_norm(x)
 
     def forward(
         self,
         tokens: Int[Tensor, "batch length"],
         positions: Int[Tensor, " length"] | None = None,
-        cache: KVCache | None = None,
+        cache: list[KVCache] | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Logits of the next token, at every position."""
         return self.head(self.hidden(tokens, positions, cache))
 
-    def new_cache(self, batch: int, max_length: int) -> KVCache:
-        """An empty cache for ``batch`` sequences of at most ``max_length`` tokens."""
+    def new_cache(self, batch: int, max_length: int) -> list[KVCache]:
+        """An empty cache for each layer, for ``batch`` sequences of at most ``max_length`` tokens."""
         config, weight = self.config, self.embedding.weight
-        return KVCache(
-            n_layers=config.n_layers,
-            batch=batch,
-            n_kv_heads=config.n_kv_heads,
-            max_length=max_length,
-            head_dim=config.head_dim,
-            dtype=weight.dtype,
-            device=weight.device,
-        )
+        return [
+            KVCache(
+                batch,
+                config.n_kv_heads,
+                max_length,
+                config.head_dim,
+                dtype=weight.dtype,
+                device=weight.device,
+            )
+            for _ in range(config.n_layers)
+        ]
 
     def n_parameters(self) -> int:
         """Trainable numbers; a tied embedding counts once."""
@@ -89,18 +97,19 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Transformer:
     Weights are N(0, init_std²), those that write to the residual stream divided by √(2 n_layers), so that
     its variance does not grow with depth (Radford et al., 2019, section 2.3); biases are 0, gains 1.
     """
-    with torch.random.fork_rng(devices=[]):  # an encoding may fill its own parameters from the global generator
-        torch.manual_seed(seed)
-        model = Transformer(config)
+    model = Transformer(config)
     residual_std = config.init_std / math.sqrt(2 * config.n_layers)
     for name, module in model.named_modules():
-        tied = module is model.head and config.tie_embeddings
-        if not isinstance(module, nn.Linear | nn.Embedding) or tied or name.startswith("position."):
-            continue
-        # A stream for each name: models that differ in one part share the start of all others.
-        generator = torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(name.encode()))
-        writes = name.endswith((".attention.out", ".feed_forward.down"))
-        nn.init.normal_(module.weight, std=residual_std if writes else config.init_std, generator=generator)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
+        # A stream for each name: models that differ in one part share the start of all others. The
+        # generator reads only 32 bits of its seed, hence the hash.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+        if name == "position":
+            model.position.reset_parameters(generator)
+        elif isinstance(module, nn.Linear | nn.Embedding) and not name.startswith("position."):
+            if not (module is model.head and config.tie_embeddings):
+                writes = name.endswith((".attention.out", ".feed_forward.down"))
+                std = residual_std if writes else config.init_std
+                nn.init.normal_(module.weight, std=std, generator=generator)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
     return model
