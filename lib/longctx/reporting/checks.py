@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
+Side = Tensor | np.ndarray | np.floating | float | int | Sequence[Any]
 
-def agree(what: str, left: Tensor | ArrayLike, right: Tensor | ArrayLike, *, within: float = 1e-10) -> None:
+
+def agree(what: str, left: Side, right: Side, *, within: float = 1e-10) -> None:
     """Print that both sides agree, or stop.
 
     The bound is printed rather than the difference itself, whose last digits vary from machine to machine.
