@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,8 +12,6 @@ from torch import Tensor
 from longctx.attention.executors import EXECUTORS, Task, choose_executor
 from longctx.attention.patterns.base import Pattern, build_pattern
 from longctx.positions.base import PositionEncoding, default_positions
-
-ExecutorName = Literal["auto", "dense", "blocks", "flex"]
 
 
 def attend(
@@ -25,7 +23,7 @@ def attend(
     position: PositionEncoding | None = None,
     q_pos: Int[Tensor, " queries"] | None = None,
     k_pos: Int[Tensor, " keys"] | None = None,
-    executor: ExecutorName = "auto",
+    executor: str = "auto",
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     r"""Scaled dot-product attention under a pattern and a position encoding.
 
@@ -54,13 +52,12 @@ def attend(
     q_pos, q_standard = _positions("q_pos", q_pos, queries, q.device)
     k_pos, k_standard = _positions("k_pos", k_pos, keys, q.device)
     task = Task(pattern, position, q_pos, k_pos, standard=q_standard and k_standard and queries == keys)
-    if executor == "auto":
-        executor = choose_executor(q, task)
-    if executor not in EXECUTORS:
-        raise ValueError(f"executor must be auto, {', '.join(EXECUTORS)}; got {executor!r}")
+    chosen = choose_executor(q, task) if executor == "auto" else executor
+    if chosen not in EXECUTORS:
+        raise ValueError(f"executor must be one of auto, {', '.join(EXECUTORS)}; got {executor!r}")
     if position is not None:
         q, k = position.rotate(q, k, q_pos, k_pos)
-    return EXECUTORS[executor](q, k, v, task)
+    return EXECUTORS[chosen](q, k, v, task)
 
 
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:

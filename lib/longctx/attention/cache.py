@@ -81,7 +81,8 @@ class KVCache:
         end = self._length + k.shape[2]
         if end > self.max_length:
             raise ValueError(
-                f"the cache is full: max_length={self.max_length}, {self._length} held, {k.shape[2]} more given"
+                f"the cache is full: max_length={self.max_length}, {self._length} held, "
+                f"{k.shape[2]} more given"
             )
         self._keys[:, :, self._length : end] = k
         self._values[:, :, self._length : end] = v

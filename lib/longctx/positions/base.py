@@ -24,8 +24,8 @@ class PositionEncoding(nn.Module):
     """Base of all encodings: every hook is the identity until a subclass says otherwise.
 
     A subclass is built as ``cls(config, d_model=…, n_heads=…, head_dim=…)`` with those of the three sizes
-    that its constructor names as keywords. Positions are integer vectors, never a length, so that the same code
-    serves whole sequences, gathered blocks, cached decoding and interpolated positions.
+    that its constructor names as keywords. Positions are integer vectors, never a length, so that the same
+    code serves whole sequences, gathered blocks, cached decoding and interpolated positions.
     """
 
     #: Where the encoding acts; shown in the catalogue.

@@ -41,7 +41,7 @@ class Learned(PositionEncoding):
             low, high = positions.aminmax()
             if low < 0 or high >= self.config.max_length:
                 raise ValueError(
-                    f"learned positions know 0 … {self.config.max_length - 1} (max_length={self.config.max_length}); "
+                    f"learned positions end at max_length={self.config.max_length}; "
                     f"asked for {int(low)} … {int(high)}"
                 )
         return nn.functional.embedding(positions, self.weight)

@@ -1,21 +1,23 @@
-"""Which executor is fastest, from measured break-even points."""
+"""Which executor is fastest, from measured break-even points (`benchmarks/attention.py`)."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from longctx.attention.executors.base import Task
-from longctx.attention.executors.plan import block_size, plan
+from longctx.attention.patterns.full import Full
 
-#: Below this length the block executor's fixed cost exceeds what it saves.
-SHORTEST = 512
+#: Length from which blocks beat dense, forward and backward on a CPU. Dense pays for a bias twice (it is
+#: materialised, and its mask forgoes what causality saves), so there the break-even comes earlier.
+BREAK_EVEN = 512
+BREAK_EVEN_WITH_BIAS = 256
 
 
 def choose_executor(q: Tensor, task: Task) -> str:
-    """ "blocks" where it computes at most half of all pairs on a long enough sequence, else "dense"."""
-    length = q.shape[2]
-    if not task.standard or length < SHORTEST:
+    """ "blocks" or "dense", by pattern, bias and length."""
+    if not task.standard:
         return "dense"
-    block = block_size(task.pattern)
-    computed = sum(g.keys.numel() for g in plan(task.pattern, length, block)) * block**2
-    return "blocks" if 2 * computed < length**2 else "dense"
+    has_bias = task.bias(task.q_pos[:1], task.k_pos[:1]) is not None
+    if isinstance(task.pattern, Full) and not has_bias:
+        return "dense"
+    return "blocks" if q.shape[2] >= (BREAK_EVEN_WITH_BIAS if has_bias else BREAK_EVEN) else "dense"

@@ -42,6 +42,5 @@ def dense(
 def _check_rows(mask: Tensor, task: Task) -> None:
     empty = ~mask.any(dim=-1)
     if empty.any():
-        raise ValueError(
-            f"{task.pattern} lets the query at position {int(task.q_pos[empty][0])} look at none of the given keys"
-        )
+        first = int(task.q_pos[empty][0])
+        raise ValueError(f"{task.pattern}: the query at position {first} may look at none of the given keys")

@@ -41,7 +41,7 @@ class Group:
 
     @cached_property
     def key_slice(self) -> slice | None:
-        """The first keys of each row as a slice, if each row's keys are adjacent and the rows evenly spaced."""
+        """The first key of each row as a slice, if a row's keys are adjacent and rows are evenly spaced."""
         adjacent = self.keys[:, :1] + torch.arange(self.fan_in)
         return _as_slice(self.keys[:, 0]) if torch.equal(adjacent, self.keys) else None
 
