@@ -52,7 +52,7 @@ class LengthResult(BaseModel):
 
 def evaluate(
     model: Transformer,
-    excerpts: Sequence[Integer[ndarray, " tokens"]],
+    excerpts: Sequence[Integer[ndarray, " _"]],
     *,
     length: int,
     protocol: Protocol,
@@ -115,10 +115,10 @@ def _windows(tokens: int, length: int, protocol: Protocol) -> Iterator[tuple[int
 
 
 def _batches(
-    excerpts: Sequence[Integer[ndarray, " tokens"]], length: int, protocol: Protocol
+    excerpts: Sequence[Integer[ndarray, " _"]], length: int, protocol: Protocol
 ) -> Iterator[tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"], list[int]]]:
     """Windows of equal size, a few thousand tokens at a time."""
-    by_size: dict[int, list[tuple[Integer[ndarray, " window"], int]]] = {}
+    by_size: dict[int, list[tuple[Integer[ndarray, " _"], int]]] = {}
     for excerpt in excerpts:
         for start, stop, first in _windows(len(excerpt) - 1, length, protocol):
             by_size.setdefault(stop - start, []).append((excerpt[start : stop + 1], first))
