@@ -86,12 +86,18 @@ def declared_experiments() -> list[str]:
 def read_experiment(name: str) -> Experiment:
     """The experiment ``name``, as its file declares it.
 
+    Args:
+        name: of a declared experiment, or the path of another YAML file.
+
     Raises:
         ValueError: no such experiment, or a file that is not valid; the message says which and why.
     """
-    if name not in declared_experiments():
-        raise ValueError(f"unknown experiment {name!r}; declared: {', '.join(declared_experiments())}")
-    path = folder() / f"{name}.yaml"
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder() / f"{name}.yaml"
+    if not path.is_file():
+        declared = ", ".join(declared_experiments()) or "none"
+        raise ValueError(
+            f"unknown experiment {name!r}; declared: {declared}, or give the path of a .yaml file"
+        )
     try:
         return Experiment.model_validate(yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, ValidationError) as error:

@@ -126,7 +126,11 @@ def _commit() -> str | None:
             ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True, timeout=10
         ).stdout.strip()
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "--", ".."], cwd=folder, capture_output=True, text=True, timeout=10
+            ["git", "status", "--porcelain", "--", ".."],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None

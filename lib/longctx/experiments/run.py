@@ -50,7 +50,15 @@ def ensure(
 
 
 def run(spec: ExperimentSpec, store: Store, watching: Watch | None = None) -> Record:
-    """Train and evaluate one spec, as far as ``store`` does not hold it yet."""
+    """Train and evaluate one spec, as far as ``store`` does not hold it yet.
+
+    A second process that asks for the same run waits for the first, and finds it done.
+    """
+    with store.lock(spec.training_key):
+        return _run(spec, store, watching)
+
+
+def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
     corpus = open_source(spec.data.source)
     check_corpus(spec, corpus)
     known = store.run(spec.training_key)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from longctx.experiments.record import Evaluation, Record, Training, wanted
@@ -38,12 +38,15 @@ class Store:
 
     Args:
         layers: folders that hold ``KEY.json`` and ``checkpoints/KEY.safetensors``.
+        unfinished: where runs keep what they need to go on after an interruption; by default
+            ``runs`` in `home`.
     """
 
-    def __init__(self, *layers: Path) -> None:
+    def __init__(self, *layers: Path, unfinished: Path | None = None) -> None:
         if not layers:
             raise ValueError("a store needs at least one folder")
         self.layers = tuple(Path(layer) for layer in layers)
+        self.unfinished = Path(unfinished) if unfinished is not None else home() / "runs"
 
     def get(self, spec: ExperimentSpec) -> Record | None:
         """The record of ``spec``, or None if its training or any of its evaluations is missing."""
@@ -103,14 +106,32 @@ class Store:
 
     def scratch(self, training_key: str) -> Path:
         """Where an unfinished run keeps its checkpoints."""
-        return home() / "runs" / training_key
+        return self.unfinished / training_key
+
+    def lock(self, training_key: str) -> FileLock:
+        """Held while a run is computed, so that no other process trains it too; even kill −9 frees it."""
+        self.unfinished.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.unfinished / f"{training_key}.lock")
+
+    def is_running(self, training_key: str) -> bool:
+        """Whether a process on this machine is computing a run."""
+        if not (self.unfinished / f"{training_key}.lock").exists():
+            return False
+        try:
+            with self.lock(training_key).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def stale(self, specs: Iterable[ExperimentSpec]) -> list[tuple[Path, str]]:
         """Records that would be those of ``specs``, but were made by another schema, corpus or tokenizer."""
         asked = {spec.training_key: _timeless(canonical(spec, without="evaluation")) for spec in specs}
         found = []
         for path in sorted(p for layer in self.layers for p in layer.glob("*.json")):
-            content = _parse(path)
+            try:
+                content = _parse(path)
+            except DamagedRecordError:
+                continue  # reported by whoever asks for it
             if path.stem in asked and content.get("schema") == SCHEMA:
                 continue
             if _timeless(content.get("run", {}).get("spec", {})) in asked.values():
@@ -137,7 +158,7 @@ def _asked_for(spec: ExperimentSpec, evaluations: Iterable[Evaluation]) -> tuple
 
 
 def _merge(evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
-    """One evaluation a (text, length, protocol): the last, so that committed ones win over those made here."""
+    """One evaluation a (text, length, protocol): the last, so that committed ones win."""
     by_what = {(e.excerpt, e.documents, e.result.protocol, e.result.length): e for e in evaluations}
     return tuple(by_what[what] for what in sorted(by_what))
 
@@ -146,7 +167,9 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DamagedRecordError(f"record {path} cannot be read: {error}; delete it to compute it again") from error
+        raise DamagedRecordError(
+            f"record {path} cannot be read: {error}; delete it to compute it again"
+        ) from error
     if not isinstance(content, dict):
         raise DamagedRecordError(f"record {path} is not a JSON object; delete it to compute it again")
     return content
@@ -166,7 +189,9 @@ def _read(path: Path) -> StoredRun:
         )
     body = content.get("run")
     if content.get("digest") != digest(body):
-        raise DamagedRecordError(f"record {path} was altered after it was written; delete it to compute it again")
+        raise DamagedRecordError(
+            f"record {path} was altered after it was written; delete it to compute it again"
+        )
     try:
         run = StoredRun.model_validate(body)
     except ValidationError as error:
