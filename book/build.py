@@ -65,9 +65,13 @@ def build(*, execute: bool, jobs: int) -> None:
 
 def main() -> None:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--execute", action="store_true", help="run the notebooks at the default profile")
-    parser.add_argument("--if-stale", action="store_true", help="do nothing if the site shows the present sources")
+    parser.add_argument(
+        "--if-stale", action="store_true", help="do nothing if the site shows the present sources"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="pages read at a time (default: 1)")
     arguments = parser.parse_args()
     if not (arguments.if_stale and is_fresh()):

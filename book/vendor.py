@@ -52,7 +52,10 @@ def fetch() -> Path:
         with tempfile.TemporaryDirectory() as scratch:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / name, scratch)
-            environment = {**os.environ, "PATH": f"{Path(program).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+            environment = {
+                **os.environ,
+                "PATH": f"{Path(program).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            }
             command = [program, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
             subprocess.run(command, cwd=scratch, check=True, env=environment)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,30 +19,37 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import vendor
 
 MERMAID = "mermaid.tiny.js"
-MATHJAX_PARTS = ("tex-svg-full.js", "a11y", "sre")  # the renderer, and what its accessibility menu loads on demand
+MATHJAX_PARTS = (
+    "tex-svg-full.js",
+    "a11y",
+    "sre",
+)  # the renderer, and what its accessibility menu loads on demand
 MATHJAX_CONFIG = {
     # An undefined macro would be printed in red without a word: let it become an error node, which the tests find.
     "tex": {"packages": {"[-]": ["noundefined", "noerrors"]}},
     "svg": {"fontCache": "local"},
 }
+SILENCED = {
+    "html-page-context": ("sphinxcontrib.mermaid",),
+    "builder-inited": ("sphinx_thebe",),
+    "env-before-read-docs": ("sphinx_thebe",),
+    "doctree-resolved": ("sphinx_thebe",),
+}
 
 
 def configure(app: Sphinx, config: Config) -> None:
-    """Point MathJax at our copy, and drop Mermaid's own loader, an ES module."""
+    """Point MathJax at our copy; silence Mermaid's own loader, an ES module, and Thebe, which lives on other hosts."""
     config.mathjax_path = "vendor/mathjax/tex-svg-full.js"
     config.mathjax3_config = MATHJAX_CONFIG
-    for listener in list(app.events.listeners["html-page-context"]):
-        if listener.handler.__module__ == "sphinxcontrib.mermaid":
-            app.disconnect(listener.id)
+    for event, owners in SILENCED.items():
+        for listener in list(app.events.listeners[event]):
+            if listener.handler.__module__ in owners:
+                app.disconnect(listener.id)
+    app.registry.css_files[:] = [entry for entry in app.registry.css_files if entry[0] != "sphinx-thebe.css"]
 
 
-def scripts_of_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
-    """Add Mermaid where a page has a diagram; remove what sphinx-thebe puts on every page."""
-    context["script_files"] = [
-        script
-        for script in context["script_files"]
-        if "thebe" not in (str(getattr(script, "filename", None) or "") + script.attributes.get("body", "")).lower()
-    ]
+def add_diagrams(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """Add Mermaid to the pages that have a diagram."""
     if doctree is not None and doctree.next_node(mermaid):  # type: ignore[attr-defined]
         app.add_js_file(f"vendor/{MERMAID}")
         app.add_js_file("diagrams.js")
@@ -77,6 +84,6 @@ def copy(source: Path, target: Path) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("config-inited", configure, priority=1)
-    app.connect("html-page-context", scripts_of_page, priority=900)
+    app.connect("html-page-context", add_diagrams)
     app.connect("build-finished", copy_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
