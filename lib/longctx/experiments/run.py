@@ -62,12 +62,14 @@ def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
     corpus = open_source(spec.data.source)
     check_corpus(spec, corpus)
     known = store.run(spec.training_key)
-    training = known.training if known is not None else None
-    if store.weights(spec.training_key) is None:
-        fresh = _train(spec, corpus, store, watching)
-        training = training or fresh
-    assert training is not None
+    checkpoints = _checkpoints(spec, store)
+    if known is not None and store.weights(spec.training_key) is not None:
+        training = known.training
+    else:
+        fresh = _train(spec, corpus, store, checkpoints, watching)
+        training = known.training if known is not None else fresh
     store.put(spec, training, [])
+    checkpoints.clear()  # not earlier: a kill just before would cost the whole run
     model = trained_model(spec, store)
     excerpts = validation_excerpts(corpus, spec.evaluation)
     for length, protocol in store.missing(spec):
@@ -88,7 +90,15 @@ def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
     return record
 
 
-def _train(spec: ExperimentSpec, corpus: Corpus, store: Store, watching: Watch | None) -> Training:
+def _checkpoints(spec: ExperimentSpec, store: Store) -> Checkpoints:
+    per_step = spec.training.tokens // spec.training.steps
+    every = max(1, CHECKPOINT_TOKENS // per_step)
+    return Checkpoints(store.scratch(spec.training_key), key=spec.training_key, every=every)
+
+
+def _train(
+    spec: ExperimentSpec, corpus: Corpus, store: Store, checkpoints: Checkpoints, watching: Watch | None
+) -> Training:
     started = datetime.now(UTC)
     model = build_model(spec.model, seed=spec.seed)
     batches = partial(
@@ -97,12 +107,6 @@ def _train(spec: ExperimentSpec, corpus: Corpus, store: Store, watching: Watch |
         length=spec.training.length,
         batch_size=spec.training.batch_size,
         seed=spec.seed,
-    )
-    per_step = spec.training.tokens // spec.training.steps
-    checkpoints = Checkpoints(
-        store.scratch(spec.training_key),
-        key=spec.training_key,
-        every=max(1, CHECKPOINT_TOKENS // per_step),
     )
     shown = watching.training(spec) if watching is not None else None
     rate = 0.0
@@ -118,7 +122,6 @@ def _train(spec: ExperimentSpec, corpus: Corpus, store: Store, watching: Watch |
     )
     where = provenance(started, spec.training.threads)
     save_weights(store.weights_to_write(spec.training_key), model, {"training_key": spec.training_key})
-    checkpoints.clear()
     return Training(
         losses=tuple(losses),
         n_parameters=model.n_parameters(),

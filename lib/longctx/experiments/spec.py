@@ -155,8 +155,16 @@ def parse_spec(fields: Mapping[str, Any]) -> ExperimentSpec:
         return ExperimentSpec.model_validate(fields)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg'].removeprefix('Value error, ')}"
-            + ("" if e["type"] in ("missing", "extra_forbidden") else f" (given {e['input']!r})")
+            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {_problem(e['type'], e['msg'], e['loc'], e['input'])}"
             for e in error.errors()
         ]
         raise ValueError("not a valid experiment:\n  " + "\n  ".join(lines)) from error
+
+
+def _problem(kind: str, message: str, place: tuple[int | str, ...], given: Any) -> str:
+    if kind == "extra_forbidden":
+        owner: Any = ExperimentSpec
+        for name in place[:-1]:
+            owner = owner.model_fields[name].annotation
+        return f"no such field; there are {', '.join(owner.model_fields)}"
+    return message.removeprefix("Value error, ") + ("" if kind == "missing" else f" (given {given!r})")

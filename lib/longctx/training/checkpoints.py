@@ -23,7 +23,7 @@ class DamagedCheckpointError(ValueError):
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` so that ``path`` holds either all of it or what it held before, even after a crash."""
+    """Write ``content`` so that ``path`` holds all of it or what it held before, even after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -70,16 +70,14 @@ class Checkpoints:
         manifest = {"sha256": self._digest(step, content)}
         write_atomically(self._file(step), content)
         write_atomically(self._file(step).with_suffix(".json"), json.dumps(manifest).encode())
-        for old in self.steps()[:-2]:
-            self._file(old).with_suffix(".json").unlink(missing_ok=True)
-            self._file(old).unlink(missing_ok=True)
+        self._drop_all_but(self.steps()[-2:])
 
     def steps(self) -> list[int]:
         """The steps whose checkpoints have a manifest, oldest first."""
         return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.json"))
 
     def latest(self) -> tuple[dict[str, Tensor], list[float]] | None:
-        """The newest sound checkpoint: tensors and the losses so far. Damaged ones are reported and passed over."""
+        """The newest sound checkpoint: tensors and losses so far. Damaged ones are logged and passed over."""
         for step in reversed(self.steps()):
             try:
                 return self._load(step)
@@ -89,11 +87,17 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Delete the run's checkpoints, once its result is kept elsewhere."""
-        for step in self.steps():
-            self._file(step).with_suffix(".json").unlink(missing_ok=True)
-            self._file(step).unlink(missing_ok=True)
+        self._drop_all_but([])
         if self.folder.exists() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+    def _drop_all_but(self, steps: list[int]) -> None:
+        """Delete the files of other steps, and those that a kill has left half written."""
+        kept = {self._file(step).stem for step in steps}
+        # A manifest goes before what it vouches for.
+        for path in sorted(self.folder.glob("*step-*"), key=lambda path: path.suffix != ".json"):
+            if path.stem not in kept:
+                path.unlink(missing_ok=True)
 
     def _load(self, step: int) -> tuple[dict[str, Tensor], list[float]]:
         path = self._file(step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -42,35 +43,51 @@ def train(
     Raises:
         FloatingPointError: the loss is not finite; the message names the step.
     """
-    keep_freed_memory()
-    device = model.embedding.weight.device.type
-    optimiser = build_optimiser(model, spec)
-    losses = restore(model, optimiser, checkpoints) if checkpoints is not None else []
-    loss_of = torch.compile(causal_loss) if spec.compile else causal_loss
+    stepper = Stepper(model, spec)
+    losses = restore(model, stepper.optimiser, checkpoints) if checkpoints is not None else []
     with deterministic(spec.threads):
-        model.train()
         began, start = time.perf_counter(), len(losses)
         for step in range(start, spec.steps):
-            total = 0.0
-            for part in range(spec.accumulate):
-                inputs, targets = batches(step * spec.accumulate + part)
-                with torch.autocast(device, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-                    loss = loss_of(model, inputs, targets) / spec.accumulate
-                loss.backward()
-                total += loss.item()
-            if total != total or total == float("inf"):
-                raise FloatingPointError(f"the loss is {total} at step {step}; nothing was saved from it")
-            if spec.clip is not None:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), spec.clip)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(spec, step)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            losses.append(total)
-            if checkpoints is not None and checkpoints.due(len(losses)) and len(losses) < spec.steps:
-                checkpoints.save(len(losses), snapshot(model, optimiser), losses)
+            losses.append(stepper.step(batches, step))
+            if checkpoints is not None and checkpoints.due(step + 1) and step + 1 < spec.steps:
+                checkpoints.save(step + 1, snapshot(model, stepper.optimiser), losses)
             if progress is not None:
                 done = (step + 1 - start) * spec.length * spec.batch_size * spec.accumulate
                 rate = done / (time.perf_counter() - began)
-                progress(step=step + 1, steps=spec.steps, loss=total, tokens_per_second=rate)
+                progress(step=step + 1, steps=spec.steps, loss=losses[-1], tokens_per_second=rate)
     return losses
+
+
+class Stepper:
+    """One optimiser step after another; what `train` repeats, and what benchmarks time."""
+
+    def __init__(self, model: Transformer, spec: TrainingSpec) -> None:
+        keep_freed_memory()
+        model.train()
+        self.model, self.spec = model, spec
+        self.optimiser = build_optimiser(model, spec)
+        self._loss = torch.compile(causal_loss) if spec.compile else causal_loss
+        self._device = model.embedding.weight.device.type
+
+    def step(self, batches: Batches, step: int = 0) -> float:
+        """Take optimiser step number ``step``; its loss in nats a token.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the weights are left as they were.
+        """
+        spec, total = self.spec, 0.0
+        for part in range(spec.accumulate):
+            inputs, targets = batches(step * spec.accumulate + part)
+            with torch.autocast(self._device, torch.bfloat16, enabled=spec.precision == "bfloat16"):
+                loss = self._loss(self.model, inputs, targets) / spec.accumulate
+            loss.backward()
+            total += loss.item()
+        if not math.isfinite(total):
+            raise FloatingPointError(f"the loss is {total} at step {step}")
+        if spec.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(spec, step)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return total
