@@ -1,0 +1,159 @@
+"""One training step of the same small decoder, by this library and by its peers.
+
+Run as a module, this file is one contestant in a process of its own: it builds its model, then makes one step
+for every line on its standard input and answers with the seconds that it took. Processes are separate because
+the allocator, compiled code and thread pools are shared within one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: The default model of the book.
+SHAPE = {"n_layers": 4, "d_model": 128, "n_heads": 4, "vocab_size": 2048}
+#: Context length → sequences, so that every step sees 4,096 tokens.
+BATCHES = {256: 16, 1024: 4}
+
+Step = Callable[[Tensor, Tensor], float]
+
+
+class PlainBlock(nn.Module):
+    """A pre-norm block as minimal GPT trainers write it: fused QKV, SDPA, GELU."""
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.qkv, self.out = nn.Linear(d_model, 3 * d_model), nn.Linear(d_model, d_model)
+        self.up, self.down = nn.Linear(d_model, 4 * d_model), nn.Linear(4 * d_model, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.qkv(self.norm1(x)).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(*heads.unbind(0), is_causal=True)
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+
+class PlainGPT(nn.Module):
+    """The baseline: what a careful person writes in an hour, whole logits and all."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        d = SHAPE["d_model"]
+        self.tokens, self.places = nn.Embedding(SHAPE["vocab_size"], d), nn.Embedding(length, d)
+        self.blocks = nn.Sequential(*(PlainBlock(d, SHAPE["n_heads"]) for _ in range(SHAPE["n_layers"])))
+        self.norm = nn.LayerNorm(d)
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        x = self.tokens(inputs) + self.places(torch.arange(inputs.shape[1]))
+        logits = self.norm(self.blocks(x)) @ self.tokens.weight.T
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def plain(length: int) -> Step:
+    """The baseline loop: fused AdamW, clipping, SDPA."""
+    model = PlainGPT(length)
+    return _loop(model, model)
+
+
+def hugging_face(length: int, family: str) -> Step:
+    """Hugging Face's model of about the same size, trained by the same loop."""
+    import transformers
+
+    common = {"vocab_size": SHAPE["vocab_size"], "attn_implementation": "sdpa"}
+    if family == "llama":
+        config = transformers.LlamaConfig(
+            hidden_size=SHAPE["d_model"],
+            intermediate_size=352,  # ⌈8/3 · 128⌉ to a multiple of 32: the parameters of a GELU layer four times as wide
+            num_hidden_layers=SHAPE["n_layers"],
+            num_attention_heads=SHAPE["n_heads"],
+            max_position_embeddings=length,
+            tie_word_embeddings=True,
+            **common,
+        )
+        model = transformers.LlamaForCausalLM(config)
+    else:
+        config = transformers.GPT2Config(
+            n_positions=length,
+            n_embd=SHAPE["d_model"],
+            n_layer=SHAPE["n_layers"],
+            n_head=SHAPE["n_heads"],
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            **common,
+        )
+        model = transformers.GPT2LMHeadModel(config)
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten())
+
+    return _loop(model, loss)
+
+
+def ours(length: int, *, position: str = "learned", **training: object) -> Step:
+    """This library's own loop, a step at a time."""
+    from longctx.model import ModelConfig, build_model
+    from longctx.training import TrainingSpec
+    from longctx.training.loop import Stepper
+
+    name = f"learned(max_length={length})" if position == "learned" else position
+    model = build_model(ModelConfig(family="gpt", position=name, **SHAPE))
+    spec = TrainingSpec(
+        length=length, batch_size=BATCHES[length], steps=10**6, learning_rate=1e-3, warmup_steps=10, **training
+    )
+    stepper = Stepper(model, spec)
+    return lambda inputs, targets: stepper.step(lambda _: (inputs, targets))
+
+
+def _loop(model: nn.Module, loss_of: Callable[[Tensor, Tensor], Tensor]) -> Step:
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+    )
+
+    def step(inputs: Tensor, targets: Tensor) -> float:
+        loss = loss_of(inputs, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return step
+
+
+CONTESTANTS: dict[str, Callable[[int], Step]] = {
+    "minimal loop": plain,
+    "longctx": ours,
+    "longctx rope": lambda length: ours(length, position="rope"),
+    "longctx alibi": lambda length: ours(length, position="alibi"),
+    "longctx bfloat16": lambda length: ours(length, precision="bfloat16"),
+    "longctx compiled": lambda length: ours(length, compile=True),
+    "Hugging Face GPT-2": lambda length: hugging_face(length, "gpt2"),
+    "Hugging Face Llama": lambda length: hugging_face(length, "llama"),
+}
+
+
+def main(name: str, length: int) -> None:
+    """Be one contestant: a line in, a step, its seconds and loss out."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    step = CONTESTANTS[name](length)
+    random = np.random.default_rng(0)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        tokens = torch.from_numpy(random.integers(0, SHAPE["vocab_size"], (BATCHES[length], length + 1)))
+        began = time.perf_counter()
+        loss = step(tokens[:, :-1], tokens[:, 1:])
+        print(time.perf_counter() - began, loss, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
