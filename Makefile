@@ -19,7 +19,8 @@ serve: _build/html ## serve the built site on this machine (PORT=8000)
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: .venv/.ready ## everything that validates: units, oracles, notebooks (smoke and strict nbval), the site
-	@$(PY) -m pytest tests notebooks $(NBVAL) -n $(JOBS) --dist loadscope
+	@.ci/browser || true
+	@$(PY) -m pytest tests notebooks $(NBVAL) -n $(JOBS) --dist loadscope -q -rs
 
 lint: .venv/.ready ## style, types, room order
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports

@@ -1,7 +1,7 @@
 """Build the site, from nothing, with every warning an error.
 
-``--execute`` runs the notebooks; without it their committed outputs are shown (what the tests of the site need:
-strict nbval has already compared those outputs). ``--if-stale`` does nothing where the site shows the sources as
+``--execute`` runs the notebooks; without it their committed outputs are shown (what the tests of the site
+need: strict nbval compares those outputs). ``--if-stale`` does nothing where the site shows the sources as
 they are. A build never starts from an older one, whose leftovers it would silently reuse.
 """
 

