@@ -1,8 +1,8 @@
 """Run notebooks in place, so that the committed outputs are what the code prints.
 
-``python book/refresh.py`` runs all of them, ``python book/refresh.py PATH …`` some. Nothing is written that would
-differ on the next run: no times, no interpreter version, no random cell ids. A notebook whose cell fails is left
-as it was.
+``python book/refresh.py`` runs all of them, ``python book/refresh.py PATH …`` some. Nothing is written that
+would differ on the next run: no times, no interpreter version, no random cell ids. A notebook whose cell
+fails is left as it was.
 """
 
 import sys
@@ -23,13 +23,8 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
-        cell.metadata = nbformat.from_dict(
-            {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
-        )
-        if cell.cell_type == "code":
-            cell.outputs = [
-                output for output in cell.outputs if output.get("name") != "stderr" or output.text
-            ]
+        kept = {key: value for key, value in cell.metadata.items() if key == "tags" and value}
+        cell.metadata = nbformat.from_dict(kept)
 
 
 def refresh(path: Path) -> None:

@@ -57,11 +57,10 @@ def test_conda_users_get_the_same_lock_and_the_same_pythons() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     by_pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert by_pip == ["--requirement requirements.lock", "--editable ."]
-    python = next(entry for entry in environment["dependencies"] if str(entry).startswith("python"))
-    assert Requirement(python).specifier.contains("3.11") and Requirement(python).specifier.contains("3.13.5")
-    assert not Requirement(python).specifier.contains("3.10") and not Requirement(python).specifier.contains(
-        "3.14"
-    )
+    entry = next(entry for entry in environment["dependencies"] if str(entry).startswith("python"))
+    python = Requirement(entry).specifier
+    allowed = [number for number in range(9, 16) if python.contains(f"3.{number}.5")]
+    assert allowed == [11, 12, 13]
     pip_names = {canonicalize_name(pin.name) for pin in locked()}
     assert not pip_names & {entry for entry in environment["dependencies"] if isinstance(entry, str)}
 

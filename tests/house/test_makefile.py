@@ -5,9 +5,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMISED = set(
-    ["setup", "book", "serve", "test", "lint", "notebooks", "run", "sweep", "verify", "bench", "clean"]
-)
+PROMISED = {"setup", "book", "serve", "test", "lint", "notebooks", "run", "sweep", "verify", "bench", "clean"}
 
 
 def test_help_lists_every_target_with_a_word_on_it() -> None:
