@@ -35,7 +35,8 @@ def dense(
     if bias is not None:
         # Not below float32: a long distance times a slope loses its last digits in bfloat16.
         wide = torch.promote_types(q.dtype, torch.float32)
-        mask = bias.to(wide).masked_fill(~mask, float("-inf"))
+        # With a batch axis: for a mask of three axes, SDPA leaves its fast path.
+        mask = bias.to(wide).masked_fill(~mask, float("-inf"))[None]
     return scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
 
 
