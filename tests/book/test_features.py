@@ -4,11 +4,19 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from page_inspector import settle, watched
 from playwright.sync_api import Page, expect
 from site_pages import listed_pages
 
 FIRST = listed_pages()[0]
+GROUND = "getComputedStyle(document.body).backgroundColor"
+BOX = "getComputedStyle(document.querySelector('pre.mermaid .node rect')).fill"
+
+
+def brightness(color: str) -> float:
+    """Mean of red, green and blue, 0 to 255, of a CSS ``rgb(…)``."""
+    return sum(map(float, re.findall(r"[0-9.]+", color)[:3])) / 3
 
 
 def test_search_finds_a_page(page: Page, home: str) -> None:
@@ -24,22 +32,24 @@ def test_only_one_search_box_is_offered(page: Page, home: str) -> None:
     assert page.locator(".bd-header").filter(visible=True).count() <= 1
 
 
+@pytest.mark.parametrize(("scheme", "drawn"), [("light", "neutral"), ("dark", "dark")])
+def test_diagrams_follow_the_reader_s_preference(page: Page, home: str, scheme: str, drawn: str) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(f"{home}/{FIRST}.html")
+    expect(page.locator("pre.mermaid").first).to_have_attribute("data-drawn", drawn)
+
+
 def test_theme_switch_darkens_page_and_diagrams(page: Page, home: str) -> None:
     page.emulate_media(color_scheme="light")
     page.goto(f"{home}/{FIRST}.html")
     settle(page)
-    paper, diagram = (
-        page.evaluate("getComputedStyle(document.body).backgroundColor"),
-        page.locator("pre.mermaid svg style").first.text_content(),
-    )
-    for _ in range(3):
-        page.locator(".theme-switch-button").filter(visible=True).first.click()
-        if page.evaluate("document.documentElement.dataset.theme") == "dark":
-            break
-    page.wait_for_timeout(500)
-    settle(page)
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != paper
-    assert page.locator("pre.mermaid svg style").first.text_content() != diagram
+    paper, box = page.evaluate(GROUND), page.evaluate(BOX)
+    button = page.locator(".theme-switch-button").filter(visible=True).first
+    while page.evaluate("document.documentElement.dataset.mode") != "dark":
+        button.click()
+    expect(page.locator("pre.mermaid").first).to_have_attribute("data-drawn", "dark")
+    assert brightness(page.evaluate(GROUND)) < 64 < 192 < brightness(paper)
+    assert brightness(page.evaluate(BOX)) < 128 < brightness(box)
 
 
 def test_code_can_be_copied(page: Page, home: str) -> None:
