@@ -91,16 +91,25 @@ def wanted(spec: EvaluationSpec) -> list[tuple[int, Protocol]]:
 
 def provenance(started: datetime, threads: int) -> Provenance:
     """The provenance of something that began at ``started`` and ends now."""
-    packages = ("longctx", "torch", "numpy", "tokenizers")
     return Provenance(
         started=started,
         wall_seconds=round((datetime.now(UTC) - started).total_seconds(), 2),
-        machine=f"{platform.system()} {platform.machine()}, {_cpu_name()}, {os.cpu_count()} cores",
+        machine=machine(),
         threads=threads,
-        versions={"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
+        versions=versions(),
         commit=_commit(),
     )
+
+
+def machine() -> str:
+    """This machine, in a line."""
+    return f"{platform.system()} {platform.machine()}, {cpu_name()}, {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result may depend on."""
+    packages = ("longctx", "torch", "numpy", "tokenizers")
+    return {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages}
 
 
 def peak_megabytes() -> float:
@@ -109,7 +118,8 @@ def peak_megabytes() -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor, and the widest instructions that torch uses on it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

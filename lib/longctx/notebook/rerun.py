@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +19,15 @@ from longctx.experiments.store import home
 from longctx.notebook.chapters import chosen
 from longctx.training.checkpoints import write_atomically
 
+#: Kernels listen on this machine only, and say on every start that they do not encrypt.
+QUIET = ["--log-level=ERROR"]
+
 #: (cell, cells): called before each cell.
 Watcher = Callable[[int, int], None]
+
+
+# It looks for types of parameters and warns where it finds none; `validate` has checked them.
+logging.getLogger("papermill").setLevel(logging.ERROR)
 
 
 class CellError(RuntimeError):
@@ -80,6 +88,7 @@ def run_notebook(
             language="python",
             cwd=str(path.parent),
             progress_bar=False,
+            extra_arguments=QUIET,
         )
     except PapermillExecutionError as error:
         lines = [line for line in _plain("\n".join(error.traceback)).splitlines() if line.strip()]
@@ -105,6 +114,7 @@ def refresh_notebook(path: Path) -> None:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
+        extra_arguments=QUIET,
     )
     try:
         client.execute()

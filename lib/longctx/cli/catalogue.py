@@ -1,0 +1,117 @@
+"""What there is: strategies, experiments, notebooks, and this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
+
+import torch
+import typer
+
+from longctx import data
+from longctx.attention import PATTERNS
+from longctx.cli.app import app, print_json, print_table
+from longctx.cli.runs import JsonOption
+from longctx.experiments import declared_experiments, default_store, home, project_root
+from longctx.experiments.declared import read_experiment
+from longctx.experiments.record import machine, versions
+from longctx.model.config import FAMILIES
+from longctx.notebook import defaults, notebooks
+from longctx.objectives import causal
+from longctx.positions import POSITIONS
+from longctx.registry import Registry
+
+Kind = Literal["positions", "patterns", "families", "objectives", "experiments", "notebooks"]
+Rows = list[dict[str, Any]]
+
+
+def _strategies(registry: Registry[Any]) -> Rows:
+    return [
+        {
+            "name": entry.name,
+            "parameters": {
+                name: None if field.is_required() else field.default
+                for name, field in entry.config.model_fields.items()
+                if name != "name"
+            },
+            "summary": re.sub(":math:`([^`]*)`", r"\1", entry.summary),
+            "source": entry.source,
+        }
+        for entry in registry
+    ]
+
+
+def _experiments() -> Rows:
+    read = {name: read_experiment(name) for name in declared_experiments()}
+    return [
+        {
+            "name": name,
+            "title": experiment.title,
+            "runs": {profile: len(experiment.specs(profile)) for profile in experiment.profiles},
+        }
+        for name, experiment in read.items()
+    ]
+
+
+CATALOGUES: dict[str, Callable[[], Rows]] = {
+    "positions": lambda: _strategies(POSITIONS),
+    "patterns": lambda: _strategies(PATTERNS),
+    "families": lambda: [{"name": name, "defaults": fields} for name, fields in FAMILIES.items()],
+    "objectives": lambda: [{"name": "causal", "summary": (causal.__doc__ or "").strip()}],
+    "experiments": _experiments,
+    "notebooks": lambda: [{"name": name, "parameters": defaults(path)} for name, path in notebooks().items()],
+}
+
+
+@app.command("list", rich_help_panel="Look around")
+def list_(
+    kind: Annotated[Kind, typer.Argument(help=" | ".join(get_args(Kind)), metavar="KIND")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what there is to choose from, plug-ins included.
+
+    Examples:
+
+        longctx list positions
+
+        longctx list notebooks --json
+    """
+    rows = CATALOGUES[kind]()
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        raise ValueError(f"there are no {kind} here; run from the source tree")
+    print_table(kind, list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items()) or "–"
+    return str(value)
+
+
+@app.command(rich_help_panel="Look around")
+def info(as_json: JsonOption = False) -> None:
+    """Say which versions, machine and folders are in use.
+
+    Example:
+
+        longctx info --json
+    """
+    store = default_store()
+    facts = {
+        "versions": versions(),
+        "machine": machine(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "threads": torch.get_num_threads(),
+        "source tree": str(project_root()),
+        "home (LONGCTX_HOME)": str(home()),
+        "text cache": str(data.cache_folder()),
+        "records": {str(layer): len(list(layer.glob("*.json"))) for layer in store.layers},
+    }
+    if as_json:
+        print_json(facts)
+        return
+    print_table("longctx", ["what", "value"], [[name, _cell(value)] for name, value in facts.items()])
