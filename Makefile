@@ -20,7 +20,7 @@ serve: _build/html ## serve the built site on this machine (PORT=8000)
 
 test: .venv/.ready ## everything that validates: units, oracles, notebooks (smoke and strict nbval), the site
 	@.ci/browser || true
-	@$(PY) -m pytest tests notebooks $(NBVAL) -n $(JOBS) --dist loadscope -q -rs
+	@$(PY) -m pytest tests notebooks $(NBVAL) -n $(JOBS) --dist loadscope -rs
 
 lint: .venv/.ready ## style, types, room order
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports
