@@ -41,7 +41,8 @@ class Experiment(BaseModel):
         """Every combination of the grid, in the order in which it is written.
 
         Args:
-            overrides: dotted fields; a list given for an axis of the grid replaces the axis.
+            overrides: dotted fields; a list given for an axis of the grid replaces the axis, and None leaves
+                what the profile says.
 
         Raises:
             ValueError: an unknown profile or field, or a value that is not valid.
@@ -51,7 +52,8 @@ class Experiment(BaseModel):
         sizes = self.profiles[profile]
         grid = {**self.grid, **sizes.grid}
         fields = deepcopy(self.base)
-        for path, value in {**sizes.base, **(overrides or {})}.items():
+        given = {path: value for path, value in (overrides or {}).items() if value is not None}
+        for path, value in {**sizes.base, **given}.items():
             if path in grid:
                 grid[path] = list(value)
             else:
