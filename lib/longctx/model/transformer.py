@@ -97,7 +97,9 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Transformer:
     Weights are N(0, init_std²), those that write to the residual stream divided by √(2 n_layers), so that
     its variance does not grow with depth (Radford et al., 2019, section 2.3); biases are 0, gains 1.
     """
-    model = Transformer(config)
+    with torch.random.fork_rng(devices=[]):  # the layers' own initialisation draws from the global generator
+        torch.manual_seed(seed)
+        model = Transformer(config)
     residual_std = config.init_std / math.sqrt(2 * config.n_layers)
     for name, module in model.named_modules():
         # A stream for each name: models that differ in one part share the start of all others. The

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -21,6 +21,7 @@ from longctx.training.optimiser import TrainingSpec, build_optimiser, learning_r
 Batches = Callable[[int], tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]]
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What watches a run: called after every step."""
 
