@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from longctx.data import Tokenizer, corpus_digest
+from longctx.data import corpus_digest, default_tokenizer
 from longctx.evaluation import Protocol
 from longctx.model import ModelConfig
 from longctx.model.config import derived_fields
@@ -38,7 +38,7 @@ class DataSpec(BaseModel):
     #: Digest of the tokenised corpus.
     corpus: str = Field(default_factory=lambda fields: corpus_digest(fields["source"]))
     #: SHA-256 of the tokenizer's JSON.
-    tokenizer: str = Field(default_factory=lambda: Tokenizer.default().sha256)
+    tokenizer: str = Field(default_factory=lambda: default_tokenizer().sha256)
 
 
 def _increasing(lengths: tuple[int, ...]) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ class ExperimentSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ModelConfig
-    data: DataSpec = DataSpec()
+    data: DataSpec = Field(default_factory=DataSpec)
     objective: Literal["causal"] = "causal"
     training: TrainingSpec
     evaluation: EvaluationSpec
