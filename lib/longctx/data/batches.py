@@ -1,7 +1,7 @@
 """Training batches: random windows of a token stream, a pure function of the seed and the step.
 
-Nothing is remembered between steps, so resuming at step ``n`` needs no state, and every model trained with the same
-seed sees the same windows in the same order.
+Nothing is remembered between steps, so resuming at step ``n`` needs no state, and every model trained with
+the same seed sees the same windows in the same order.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ def batch(
             raise ValueError(f"{name}: given {value}, must be ≥ {least}")
     if not 1 <= length < len(tokens):
         raise ValueError(f"length: given {length}, valid are 1 … {len(tokens) - 1} for {len(tokens)} tokens")
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step])))
-    starts = generator.integers(0, len(tokens) - length, size=batch_size)
+    # Raw Philox output, not Generator.integers: only the raw stream is promised never to change.
+    raw = np.random.Philox(np.random.SeedSequence([seed, step])).random_raw(batch_size)
+    starts = (raw % np.uint64(len(tokens) - length)).astype(np.int64)
     windows = np.stack([tokens[start : start + length + 1] for start in starts]).astype(np.int64)
     drawn = torch.from_numpy(windows)
     return drawn[:, :-1].contiguous(), drawn[:, 1:].contiguous()

@@ -1,7 +1,7 @@
 """Pinned source distributions: from the cache, or once through pip's own client.
 
-pip knows the reader's mirrors, proxies, credentials and offline folders, so no index is named here. An archive put
-into ``sdists/`` of the cache by hand serves as well as a fetched one: its hash decides.
+pip knows the reader's mirrors, proxies, credentials and offline folders, so no index is named here. An
+archive put into ``sdists/`` of the cache by hand serves as well as a fetched one: its hash decides.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ TIMEOUT_S = 600
 BACKENDS = ("setuptools/build_meta.py", "hatchling/build.py", "flit_core/buildapi.py")
 
 
-def cache_dir() -> Path:
-    """``$LONGCTX_CACHE``, else ``longctx`` in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
+def cache_folder() -> Path:
+    """``$LONGCTX_CACHE``, else ``longctx`` in the user's cache (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
     if given := os.environ.get("LONGCTX_CACHE"):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longctx"
@@ -39,7 +39,7 @@ def fetch_archives(sources: Sequence[Source]) -> list[Path]:
     Raises:
         CorpusError: an archive cannot be fetched, or is not the pinned one.
     """
-    folder = cache_dir() / "sdists"
+    folder = cache_folder() / "sdists"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

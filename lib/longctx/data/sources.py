@@ -1,7 +1,7 @@
 """Where the text of the ``docs`` corpus comes from: source distributions pinned by version and hash.
 
-Nine Python projects with long, hand-written documentation under permissive licences. Their *source* distributions
-carry the documentation trees that wheels leave out, every package index serves them, and they never change.
+Nine Python projects with long, hand-written documentation under permissive licences. Their *source*
+distributions carry the documentation trees that wheels leave out, and never change once published.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Source:
         sha256: hex digest of the ``.tar.gz`` archive.
         docs: folder, relative to the archive's root, that holds the documentation.
         licence: SPDX expression, as the project states it.
-        exclude: paths below the archive's root that are machine-made, or are no prose; a trailing ``/`` means a folder.
+        exclude: paths below the archive's root that are machine-made or no prose; a folder ends in ``/``.
     """
 
     project: str

@@ -1,15 +1,15 @@
 """Train and validation: split by document, then freed of everything they share.
 
-Documentation repeats itself: snippets, tables and notices appear on many pages. A validation loss that rewards
-memory of the training text would be no validation loss, so lines of *training* documents that take part in any run
-of 50 tokens found in validation are removed.
+Documentation repeats itself: snippets, tables and notices appear on many pages. A validation loss that
+rewards memory of the training text would be no validation loss, so lines of *training* documents that take
+part in any run of 50 tokens found in validation are removed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, UInt64
@@ -25,9 +25,9 @@ RUN = 50
 def split_documents(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
     """Assign whole documents to (train, validation); the order is kept.
 
-    Within each project, and there apart for long and short documents, documents are ranked by a hash of their name
-    and go to validation until it holds 5 % of the bytes. So every project, and the long documents that evaluation at
-    long context needs, are represented; and the choice depends on names and sizes only.
+    Within each project, and there apart for long and short documents, documents are ranked by a hash of their
+    name and go to validation while that brings its share of the bytes closer to 5 %. So every project is
+    represented, and so are the long documents that evaluation at long context needs.
     """
     strata: dict[tuple[str, bool], list[Document]] = defaultdict(list)
     for document in documents:
@@ -39,7 +39,6 @@ def split_documents(documents: Sequence[Document]) -> tuple[list[Document], list
         sizes = [len(document.text.encode()) for document in ranked]
         taken, target = 0, VALIDATION_SHARE * sum(sizes)
         for document, size in zip(ranked, sizes, strict=True):
-            # A document goes where it leaves the share closest to the target.
             if taken + size / 2 <= target:
                 chosen.add(document.name)
                 taken += size
@@ -76,11 +75,11 @@ def run_hashes(tokens: np.ndarray, run: int = RUN) -> UInt64[np.ndarray, " start
 def shared_tokens(
     tokens: np.ndarray, other: UInt64[np.ndarray, " hashes"], run: int = RUN
 ) -> Bool[np.ndarray, " n"]:
-    """Which tokens lie in a window of ``run`` tokens whose hash is among ``other`` (sorted, not empty), shape (n,)."""
+    """Which tokens lie in a window of ``run`` tokens whose hash is in ``other`` (sorted), shape (n,)."""
     hashes = run_hashes(tokens, run)
     if not len(other):
         return np.zeros(len(tokens), dtype=bool)
-    # `other` is sorted: a binary search each, where np.isin would sort both again for every document
+    # A binary search each, where np.isin would sort both again for every document.
     found = other[np.minimum(np.searchsorted(other, hashes), len(other) - 1)] == hashes
     hits = np.flatnonzero(found)
     edges = np.zeros(len(tokens) + 1, dtype=np.int64)
@@ -90,7 +89,7 @@ def shared_tokens(
 
 
 def remove_shared(
-    train: Sequence[Document], validation: Sequence[Document], tokenizer: Tokenizer
+    train: Iterable[Document], validation: Sequence[Document], tokenizer: Tokenizer
 ) -> tuple[list[tuple[Document, np.ndarray]], int]:
     """Training documents without the lines that share a run of 50 tokens with validation.
 

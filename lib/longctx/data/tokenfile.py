@@ -1,8 +1,8 @@
 """Token files: one flat uint16 array per split, memory-mapped, and a JSON manifest that describes them.
 
-A corpus is a folder ``manifest.json``, ``train.bin``, ``validation.bin`` (little-endian uint16, every document closed
-by the end token). The manifest's digest names the corpus: it depends on the text, the tokenizer and the format, and
-not on the machine.
+A corpus is a folder with ``manifest.json``, ``train.bin`` and ``validation.bin`` (little-endian uint16, every
+document closed by the end token). The manifest's digest names the corpus: it depends on the text, the
+tokenizer and the format, not on the machine.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import UInt16
@@ -100,7 +101,7 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
 
 def write_corpus(
     folder: Path,
-    splits: dict[str, Iterable[tuple[str, np.ndarray]]],
+    documents: Iterable[tuple[str, str, np.ndarray]],
     *,
     end: int,
     about: dict[str, Any],
@@ -108,44 +109,62 @@ def write_corpus(
     """Write a corpus so that ``folder`` either holds all of it or does not exist.
 
     Args:
-        folder: where the corpus goes; its parent is created.
-        splits: for ``train`` and ``validation``, pairs of document name and token ids, in order.
+        folder: where the corpus goes; its parent exists.
+        documents: split (``train`` or ``validation``), name and token ids of each document, in order.
         end: id of the token that closes each document.
         about: what else the manifest records (sources, tokenizer, …).
+
+    Raises:
+        CorpusError: a split is empty.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        described = {name: _write_split(partial / f"{name}.bin", splits[name], end) for name in SPLITS}
-        manifest = {"format": FORMAT_VERSION, **about, "splits": described}
+        with ExitStack() as stack:
+            writers = {name: stack.enter_context(_Writer(partial / f"{name}.bin")) for name in SPLITS}
+            for split, name, tokens in documents:
+                writers[split].add(name, np.append(tokens, end))
+        manifest = {
+            "format": FORMAT_VERSION,
+            **about,
+            "splits": {name: writer.described() for name, writer in writers.items()},
+        }
         with (partial / "manifest.json").open("w", encoding="utf-8") as file:
             json.dump(manifest, file, indent=1, ensure_ascii=False)
             file.flush()
             os.fsync(file.fileno())
-        if folder.exists():  # a damaged one, which the caller found wanting
-            shutil.rmtree(folder)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return open_corpus(folder)
 
 
-def _write_split(path: Path, documents: Iterable[tuple[str, np.ndarray]], end: int) -> dict[str, Any]:
-    """Write one token file; the entry that the manifest gives it."""
-    spans: list[list[str | int]] = []
-    digest, total = hashlib.sha256(), 0
-    with path.open("wb") as file:
-        for name, tokens in documents:
-            content = np.append(tokens, end).astype("<u2").tobytes()
-            file.write(content)
-            digest.update(content)
-            spans.append([name, total, len(content) // 2])
-            total += len(content) // 2
-        file.flush()
-        os.fsync(file.fileno())
-    if not total:
-        raise CorpusError(f"{path.stem}: no document in this split")
-    return {"tokens": total, "sha256": digest.hexdigest(), "documents": spans}
+class _Writer:
+    """One growing token file, and what the manifest will say of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._digest = path, hashlib.sha256()
+        self._total, self._spans = 0, list[list[str | int]]()
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def add(self, name: str, tokens: np.ndarray) -> None:
+        content = tokens.astype("<u2").tobytes()
+        self._file.write(content)
+        self._digest.update(content)
+        self._spans.append([name, self._total, len(tokens)])
+        self._total += len(tokens)
+
+    def described(self) -> dict[str, Any]:
+        if not self._total:
+            raise CorpusError(f"{self._path.stem}: no document in this split")
+        return {"tokens": self._total, "sha256": self._digest.hexdigest(), "documents": self._spans}
 
 
 def open_corpus(folder: Path) -> Corpus:

@@ -1,7 +1,7 @@
 """Byte-level byte-pair encoding (Sennrich et al. 2016; bytes as in Radford et al. 2019), 2,048 tokens.
 
-Any text encodes, and decodes to itself. Special tokens have ids but no spelling: ``<|end|>`` in a text is five
-ordinary characters and more, never the end of a document.
+Any text encodes, and decodes to itself. Special tokens have ids but no spelling: ``<|end|>`` in a text is
+seven ordinary characters, never the end of a document.
 """
 
 from __future__ import annotations
@@ -53,6 +53,13 @@ class Tokenizer:
     def load(cls, path: str | Path) -> Tokenizer:
         """Read a definition from a file."""
         return cls(Path(path).read_text(encoding="utf-8"))
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def default(cls) -> Tokenizer:
+        """The committed tokenizer, trained on the training split of the ``docs`` corpus."""
+        committed = files("longctx.data").joinpath(f"tokenizer-{VOCAB_SIZE}.json")
+        return cls(committed.read_text(encoding="utf-8"))
 
     @cached_property
     def sha256(self) -> str:
@@ -169,11 +176,3 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = VOCAB_SIZE) -> To
     # Registered as added tokens they would be matched inside ordinary text.
     definition["added_tokens"] = []
     return Tokenizer(json.dumps(definition, ensure_ascii=False, indent=1) + "\n")
-
-
-@lru_cache(maxsize=1)
-def default_tokenizer() -> Tokenizer:
-    """The committed tokenizer, trained on the training split of the ``docs`` corpus."""
-    return Tokenizer(
-        files("longctx.data").joinpath(f"tokenizer-{VOCAB_SIZE}.json").read_text(encoding="utf-8")
-    )
