@@ -26,17 +26,23 @@ def location() -> Path:
 
 
 def npm() -> str:
-    """The path of an npm, installing one into this environment if the machine has none."""
+    """The path of an npm that reads our lock file; one is installed here if the machine has none."""
     bin_folder = Path(sys.executable).parent
     search = os.pathsep.join([os.environ.get("PATH", ""), str(bin_folder)])
-    found = shutil.which("npm", path=search)
-    if found is None:
-        print(f"no npm on this machine: installing {NODE} into the environment", flush=True)
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", NODE], check=True)
-        found = shutil.which("npm", path=search)
+    if (found := shutil.which("npm", path=search)) and reads_lock(found):
+        return found
+    print(f"no recent npm on this machine: installing {NODE} into the environment", flush=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", NODE], check=True)
+    found = shutil.which("npm", path=str(bin_folder))
     if found is None:
         raise FileNotFoundError(f"{NODE} brought no npm into {bin_folder}")
     return found
+
+
+def reads_lock(program: str) -> bool:
+    """Whether this npm knows lock files of version 3: npm 7 and later."""
+    told = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    return told.partition(".")[0].isdigit() and int(told.partition(".")[0]) >= 7
 
 
 def fetch() -> Path:

@@ -53,7 +53,14 @@ def apply_environment(app: Sphinx, config: Config) -> None:
     app.parallel = int(os.environ.get("LONGCTX_BOOK_JOBS", "1"))
 
 
+def allow_parallel_reading(app: Sphinx, env: object, docnames: list[str]) -> None:
+    """Vouch for the one extension that does not say so: it only numbers sections after all pages are read."""
+    if extension := app.extensions.get("sphinx_multitoc_numbering"):
+        extension.parallel_read_safe = True
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("config-inited", apply_environment, priority=1)
+    app.connect("env-before-read-docs", allow_parallel_reading)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
