@@ -9,7 +9,7 @@ import torch
 import typer
 
 from longctx.cli.app import app, assignments, open_store, out, print_json, print_table, read_mapping
-from longctx.data import default_tokenizer
+from longctx.data import Tokenizer
 from longctx.experiments import Record, Store, parse_spec, replace, run
 from longctx.experiments.progress import watch
 from longctx.experiments.store import StoredRun, spec_of
@@ -85,7 +85,7 @@ def generate_text(
         longctx generate 3f2a "The transaction is" --tokens 60 --temperature 0
     """
     model = _load(weights, open_store(store))
-    tokenizer = default_tokenizer()
+    tokenizer = Tokenizer.default()
     ids = torch.tensor([tokenizer.encode(prompt)])
     new = generate(model, ids, n_tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
     out.print(tokenizer.decode(new[0].tolist()), highlight=False, markup=False, soft_wrap=True)

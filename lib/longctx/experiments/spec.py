@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from longctx.data import corpus_digest, default_tokenizer
+from longctx.data import Tokenizer, corpus_digest
 from longctx.evaluation import Protocol
 from longctx.model import ModelConfig
 from longctx.model.config import derived_fields
@@ -38,7 +38,7 @@ class DataSpec(BaseModel):
     #: Digest of the tokenised corpus.
     corpus: str = Field(default_factory=lambda fields: corpus_digest(fields["source"]))
     #: SHA-256 of the tokenizer's JSON.
-    tokenizer: str = Field(default_factory=lambda: default_tokenizer().sha256)
+    tokenizer: str = Field(default_factory=lambda: Tokenizer.default().sha256)
 
 
 def _increasing(lengths: tuple[int, ...]) -> tuple[int, ...]:
