@@ -1,8 +1,8 @@
 """A build back-end that answers pip's one question about a source distribution: its metadata.
 
 pip prepares metadata even of what it only downloads, and for that installs and runs the project's own build
-system. This file, put in that system's place, copies ``PKG-INFO``; it needs no other package, and runs no code
-of the archive.
+system. This file, put in that system's place, copies ``PKG-INFO``; it needs no other package and runs no
+code of the archive.
 """
 
 import pathlib

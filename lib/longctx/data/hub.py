@@ -1,7 +1,7 @@
 """Text for larger runs: Hugging Face ``datasets`` by name or from disk, into the same token files.
 
 PG-19 is ``deepmind/pg19``, FineWeb-Edu is ``HuggingFaceFW/fineweb-edu`` with ``config=sample-10BT``. A name
-that is a folder holds a data set written by ``save_to_disk``; anything else is streamed by ``datasets`` itself.
+that is a folder holds a data set written by ``save_to_disk``; any other is streamed by ``datasets`` itself.
 """
 
 from __future__ import annotations
@@ -120,14 +120,14 @@ def _open_folder(name: str, split: str) -> Iterable[Mapping[str, Any]]:
     if isinstance(found, dict):
         if split not in found:
             raise ValueError(f"split: given {split!r}, {name} has {', '.join(found)}")
-        return found[split]  # type: ignore[no-any-return]
-    return found  # type: ignore[no-any-return]
+        return found[split]
+    return found
 
 
 def _stream(name: str, config: str | None, split: str, revision: str | None) -> Iterable[Mapping[str, Any]]:
     """The rows of a data set on the hub, as they arrive."""
     try:
-        return _datasets().load_dataset(name, config, split=split, revision=revision, streaming=True)  # type: ignore[no-any-return]
+        return _datasets().load_dataset(name, config, split=split, revision=revision, streaming=True)
     except Exception as error:  # datasets raises its own, the hub client's and the network's
         raise CorpusError(
             f"hub:{name}: datasets cannot read it ({type(error).__name__}: {error}); check the name and the "

@@ -1,8 +1,8 @@
 """The ``sample`` corpus: *synthetic* English-like text from a small probabilistic grammar.
 
 It exists so that tests and smoke runs need no network. Its losses say that code runs, nothing about language.
-Each document has its own cast and places, drawn once and then repeated, so a longer context helps a little, as
-in real text. Drawing uses only ``random.Random.random``, whose stream Python promises to keep.
+Each document has its own cast and places, drawn once and then repeated, so a longer context helps a little,
+as in real text. Drawing uses only ``random.Random.random``, whose stream Python promises to keep.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from random import Random
 
 from longctx.data.documents import Document
 
-RECIPE = {"seed": 20_177, "train": 60, "validation": 12, "sentences": [60, 900], "version": 1}
+SEED = 20_177
+N_DOCUMENTS = {"train": 60, "validation": 12}
+SHORTEST, LONGEST = 60, 900  # sentences of a document
+RECIPE = {"seed": SEED, **N_DOCUMENTS, "sentences": [SHORTEST, LONGEST], "version": 1}
 
 ONSETS = ("b", "br", "d", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "w")
 VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "oo")
@@ -30,21 +33,20 @@ LINKS = ("Then", "Later", "Meanwhile", "After that", "Soon", "For a while")
 
 def documents() -> Iterator[tuple[str, Document]]:
     """Pairs of split and document, always the same."""
-    for split in ("train", "validation"):
-        for index in range(int(str(RECIPE[split]))):
-            random = Random(f"{RECIPE['seed']} {split} {index}")
+    for split, n_documents in N_DOCUMENTS.items():
+        for index in range(n_documents):
+            random = Random(f"{SEED} {split} {index}")
             yield split, Document(f"sample/{split}-{index:02d}", _story(random))
 
 
 def _story(random: Random) -> str:
     """One document: a heading, then paragraphs about a cast and places of its own."""
-    shortest, longest = RECIPE["sentences"]  # type: ignore[misc]
     cast = [_name(random) for _ in range(4)]
     places = [_name(random) for _ in range(3)]
     nouns = [_choose(random, NOUNS) for _ in range(8)]
     title = f"The {_choose(random, NOUNS)} of {places[0]}"
     # Squared: most documents are short, a few are long.
-    n_sentences = shortest + int((longest - shortest) * random.random() ** 2)
+    n_sentences = SHORTEST + int((LONGEST - SHORTEST) * random.random() ** 2)
     sentences = [_sentence(random, cast, places, nouns) for _ in range(n_sentences)]
     paragraphs = []
     while sentences:
