@@ -48,7 +48,7 @@ def show(
     Args:
         figure: closed after it is shown.
         alt: what the figure shows, for who cannot see it: the quantities and the finding, in a sentence.
-        caption: one sentence below the figure, in Markdown.
+        caption: one sentence below the figure, in plain Markdown: the site does not read maths in outputs.
         records: the records drawn from, or their keys; none means the values were computed in the notebook.
         command: what redraws it; by default the notebook named to `use_style`.
 

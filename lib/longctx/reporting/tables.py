@@ -35,7 +35,7 @@ class Table:
 
         def line(row: Sequence[str], tag: str) -> str:
             texts = (
-                f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
+                f'<{tag} style="text-align: {side}; padding: 0.2em 0.8em">{escape(text)}</{tag}>'
                 for text, side in zip(row, sides, strict=True)
             )
             return f"<tr>{''.join(texts)}</tr>"
