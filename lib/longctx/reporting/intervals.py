@@ -16,7 +16,7 @@ class Interval(NamedTuple):
     half_width: float
 
     def __format__(self, spec: str) -> str:
-        return f"{self.mean:{spec}} ± {self.half_width:{spec}}"
+        return f"{self.mean:{spec}} ± {self.half_width:{spec.lstrip("+")}}"
 
     @property
     def excludes_zero(self) -> bool:
