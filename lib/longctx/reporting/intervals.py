@@ -16,7 +16,8 @@ class Interval(NamedTuple):
     half_width: float
 
     def __format__(self, spec: str) -> str:
-        return f"{self.mean:{spec}} ± {self.half_width:{spec.lstrip("+")}}"
+        width_spec = spec.removeprefix("+")  # a half-width has no sign
+        return f"{self.mean:{spec}} ± {self.half_width:{width_spec}}"
 
     @property
     def excludes_zero(self) -> bool:
