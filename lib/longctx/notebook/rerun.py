@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ from typing import Any
 import nbformat
 import papermill
 from nbclient import NotebookClient
+from PIL import Image
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from longctx.experiments.declared import Profile
-from longctx.experiments.store import home
+from longctx.experiments.store import home, project_root
 from longctx.notebook.chapters import chosen
 from longctx.training.checkpoints import write_atomically
 
@@ -122,6 +125,26 @@ def refresh_notebook(path: Path) -> None:
         raise CellError(f"{path.name} failed: {_plain(str(error))}") from None
     clean(notebook)
     write_atomically(path, (nbformat.writes(notebook) + "\n").encode())
+    for name, image in named_figures(notebook).items():
+        write_atomically(project_root() / "book" / "figures" / f"{name}.png", image)
+
+
+def named_figures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
+    """The figures that other pages show too, by the name that `reporting.show` was given.
+
+    As PNG on white: other readers of the file (a repository's front page) do not turn it over in the dark.
+    """
+    outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
+    images = [(o.get("metadata", {}).get("image/png", {}).get("name"), o.get("data", {})) for o in outputs]
+    return {name: _on_white(b64decode(data["image/png"])) for name, data in images if name}
+
+
+def _on_white(png: bytes) -> bytes:
+    drawing = Image.open(io.BytesIO(png)).convert("RGBA")
+    ground = Image.new("RGBA", drawing.size, "white")
+    buffer = io.BytesIO()
+    Image.alpha_composite(ground, drawing).convert("RGB").save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:

@@ -39,6 +39,7 @@ def show(
     caption: str | None = None,
     records: Iterable[str | Keyed] = (),
     command: str | None = None,
+    name: str | None = None,
 ) -> None:
     """Display a figure with alt text and a caption, and print what was plotted and where it came from.
 
@@ -51,6 +52,7 @@ def show(
         caption: one sentence below the figure, in plain Markdown: the site does not read maths in outputs.
         records: the records drawn from, or their keys; none means the values were computed in the notebook.
         command: what redraws it; by default the notebook named to `use_style`.
+        name: under which other pages show the same figure: refreshing the notebook writes NAME.png.
 
     Raises:
         ValueError: ``alt`` is empty or only a word, or no command is known.
@@ -64,7 +66,7 @@ def show(
         )
     alt = " ".join(alt.split())
     image = b64encode(png(figure)).decode("ascii")
-    display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": _metadata(figure, alt)})
+    display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": _metadata(figure, alt, name)})
     if caption:
         display({"text/markdown": f"*{caption.strip()}*", "text/plain": caption.strip()}, raw=True)
     print(describe(figure))
@@ -85,10 +87,11 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _metadata(figure: Figure, alt: str) -> dict[str, object]:
+def _metadata(figure: Figure, alt: str, name: str | None) -> dict[str, object]:
     # needs_background: JupyterLab's dark theme then puts a light ground behind the transparent image
     width = round(figure.get_figwidth() * figure.dpi)
-    return {"alt": alt, "width": width, "needs_background": "light"}
+    named = {} if name is None else {"name": name}
+    return {"alt": alt, "width": width, "needs_background": "light", **named}
 
 
 def provenance(records: Iterable[str | Keyed]) -> str:
