@@ -13,7 +13,7 @@ help: ## list what can be done
 setup: .venv/.ready ## create .venv: the locked packages and longctx (PYTHON=… picks the interpreter)
 
 book: .venv/.ready ## run every notebook at the default profile and build the site in _build/html
-	@$(PY) book/build.py --execute --jobs $(JOBS)
+	@$(PY) book/build.py --execute
 
 serve: _build/html ## serve the built site on this machine (PORT=8000)
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)

@@ -40,7 +40,7 @@ def is_fresh() -> bool:
     return STAMP.is_file() and STAMP.read_text() == sources_digest()
 
 
-def build(*, execute: bool, jobs: int) -> None:
+def build(*, execute: bool) -> None:
     """Build ``_build/html``; raises SystemExit if a notebook fails or Sphinx warns."""
     vendor.fetch()
     digest = sources_digest()
@@ -49,7 +49,6 @@ def build(*, execute: bool, jobs: int) -> None:
     environment = {
         **os.environ,
         "LONGCTX_BOOK_EXECUTE": "force" if execute else "off",
-        "LONGCTX_BOOK_JOBS": str(jobs),
         # Kernels are started as the bare `python3`, `jupyter` must be the environment's.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
@@ -72,10 +71,9 @@ def main() -> None:
     parser.add_argument(
         "--if-stale", action="store_true", help="do nothing if the site shows the present sources"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="pages read at a time (default: 1)")
     arguments = parser.parse_args()
     if not (arguments.if_stale and is_fresh()):
-        build(execute=arguments.execute, jobs=arguments.jobs)
+        build(execute=arguments.execute)
 
 
 if __name__ == "__main__":

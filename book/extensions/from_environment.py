@@ -3,7 +3,8 @@
 ``LONGCTX_REPOSITORY_URL`` is the public address of the repository (``LONGCTX_REPOSITORY_BRANCH``: its branch,
 ``main`` by default). With it every page gets its source, edit, issue and launch buttons; without it those
 buttons are absent rather than broken. ``LONGCTX_BOOK_EXECUTE=off`` shows the committed outputs instead of
-running the notebooks, and ``LONGCTX_BOOK_JOBS`` says how many pages are read at a time.
+running the notebooks. Pages are read one at a time: Sphinx forks its parallel readers, and a fork of a process that
+has talked to a kernel can wait for ever.
 """
 
 import os
@@ -50,17 +51,9 @@ def apply_environment(app: Sphinx, config: Config) -> None:
     if execute not in ("force", "off"):
         raise ExtensionError(f"LONGCTX_BOOK_EXECUTE must be 'force' or 'off', not {execute!r}")
     config.nb_execution_mode = execute
-    app.parallel = int(os.environ.get("LONGCTX_BOOK_JOBS", "1"))
-
-
-def allow_parallel_reading(app: Sphinx, env: object, docnames: list[str]) -> None:
-    """Vouch for the one extension that does not say so: it only numbers sections after all pages are read."""
-    if extension := app.extensions.get("sphinx_multitoc_numbering"):
-        extension.parallel_read_safe = True
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("config-inited", apply_environment, priority=1)
-    app.connect("env-before-read-docs", allow_parallel_reading)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
