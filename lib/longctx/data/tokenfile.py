@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt16
@@ -145,7 +145,7 @@ class _Writer:
         self._path, self._digest = path, hashlib.sha256()
         self._total, self._spans = 0, list[list[str | int]]()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> _Writer:
         self._file = self._path.open("wb")
         return self
 
