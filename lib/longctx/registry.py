@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import product
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -104,6 +105,27 @@ class Registry(Generic[T]):
             raise ValueError(
                 f"{self.kind} {fields['name']!r}: {problems}. Its parameters: {valid}"
             ) from error
+
+    def examples(self, name: str) -> list[StrategyConfig]:
+        """Every valid choice from the ``examples`` that the fields of a strategy declare.
+
+        Tests try each of them, so that a strategy is covered as soon as it is registered. A field without a
+        default must declare some.
+        """
+        config = self[name].config
+        choices = {}
+        for field, info in config.model_fields.items():
+            if info.examples:
+                choices[field] = info.examples
+            elif info.is_required():
+                raise ValueError(f"{self.kind} {name!r}: field {field!r} needs examples=[…] or a default")
+        found = []
+        for values in product(*choices.values()):
+            try:
+                found.append(config.model_validate(dict(zip(choices, values, strict=True))))
+            except ValidationError:
+                continue
+        return found
 
     def _discover(self) -> None:
         if self._discovered:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
@@ -13,7 +14,7 @@ from longctx.positions.base import PositionConfig, PositionEncoding, register
 class ALiBiConfig(PositionConfig):
     name: Literal["alibi"] = "alibi"
     #: Learn the slopes instead of fixing them; they start at the paper's values and stay positive.
-    learned: bool = False
+    learned: bool = Field(False, examples=[False, True])
 
 
 @register(ALiBiConfig, source="https://arxiv.org/abs/2108.12409")

@@ -15,7 +15,7 @@ REMEMBERED = 4  # position tensors whose angles are kept: queries and keys, of t
 class RoPEConfig(PositionConfig):
     name: Literal["rope"] = "rope"
     #: Pair t turns by base^(−2t / head_dim) radians a position.
-    base: float = Field(10_000.0, gt=1.0)
+    base: float = Field(10_000.0, gt=1.0, examples=[10_000.0])
 
 
 @register(RoPEConfig, source="https://arxiv.org/abs/2104.09864")

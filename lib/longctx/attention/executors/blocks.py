@@ -19,7 +19,7 @@ from longctx.attention.executors.plan import Group, block_size, plan
 BUDGET = 2**21
 
 
-def blocks(
+def attend_blocks(
     q: Float[Tensor, "batch heads length head_dim"],
     k: Float[Tensor, "batch kv_heads length head_dim"],
     v: Float[Tensor, "batch kv_heads length head_dim"],

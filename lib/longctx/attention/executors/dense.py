@@ -11,7 +11,7 @@ from longctx.attention.executors.base import Task
 from longctx.attention.patterns.full import Full
 
 
-def dense(
+def attend_dense(
     q: Float[Tensor, "batch heads queries head_dim"],
     k: Float[Tensor, "batch kv_heads keys head_dim"],
     v: Float[Tensor, "batch kv_heads keys head_dim"],

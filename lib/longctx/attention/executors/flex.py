@@ -1,7 +1,7 @@
 """FlexAttention (Dong et al., 2024): the same predicate and blocks, compiled to one kernel on CUDA.
 
-Not yet run on a GPU. On a CPU it runs eagerly and forward only, and materialises all pairs: enough to test that
-predicate, bias and blocks arrive, at small sizes.
+Not yet run on a GPU. On a CPU it runs eagerly and forward only, and materialises all pairs: enough to test
+that predicate, bias and blocks arrive, at small sizes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,7 @@ from longctx.attention.patterns.base import Pattern
 BLOCK = 128
 
 
-def flex(
+def attend_flex(
     q: Float[Tensor, "batch heads length head_dim"],
     k: Float[Tensor, "batch kv_heads length head_dim"],
     v: Float[Tensor, "batch kv_heads length head_dim"],
@@ -38,7 +39,10 @@ def flex(
         raise ValueError("the flex executor needs queries and keys at positions 0 … length − 1; use dense")
     if q.device.type == "cpu" and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
         raise ValueError("the flex executor has no gradient on a CPU; use blocks, or torch.no_grad()")
-    kernel = _compiled() if q.device.type == "cuda" else flex_attention
+    if not torch.is_grad_enabled():
+        # On a CPU, FlexAttention refuses tensors that could have a gradient even where none is recorded.
+        q, k, v = q.detach(), k.detach(), v.detach()
+    kernel = _kernel(compiled=q.device.type == "cuda")
     with warnings.catch_warnings():
         # Eager execution is meant on a CPU.
         warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
@@ -88,6 +92,6 @@ def _score_mod(task: Task) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor],
     return score_mod
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> Callable[..., Tensor]:
-    return torch.compile(flex_attention, dynamic=False)
+@lru_cache(maxsize=2)
+def _kernel(*, compiled: bool) -> Any:
+    return torch.compile(flex_attention, dynamic=False) if compiled else flex_attention

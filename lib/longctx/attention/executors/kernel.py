@@ -14,12 +14,17 @@ Rows = Float[Tensor, "tiles heads queries"]
 Logits = Float[Tensor, "#tiles #heads queries keys"]
 
 
+def has_flash(q: Tensor) -> bool:
+    """Whether torch's CPU kernel applies; elsewhere the few products below do the same."""
+    return q.device.type == "cpu"
+
+
 def forward(q: Queries, k: Keys, v: Keys, bias: Logits) -> tuple[Queries, Rows]:
     """The output, and the logarithm of each row's normaliser, which is all that the gradient needs.
 
     ``bias`` is added to the logits and is −∞ where a query may not look.
     """
-    if q.device.type == "cpu":
+    if has_flash(q):
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=bias)
     logits = q @ k.mT / math.sqrt(q.shape[-1]) + bias
     norm = logits.logsumexp(-1)
@@ -30,7 +35,7 @@ def backward(
     grad: Queries, q: Queries, k: Keys, v: Keys, bias: Logits, out: Queries, norm: Rows, *, with_bias: bool
 ) -> tuple[Queries, Keys, Keys, Float[Tensor, "tiles heads queries keys"] | None]:
     """Gradients of queries, keys, values and, if asked for, of each tile's logits."""
-    if q.device.type == "cpu" and not with_bias:
+    if has_flash(q) and not with_bias:
         flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
         return *flash(grad, q, k, v, out, norm, 0.0, False, attn_mask=bias), None
     scale = 1 / math.sqrt(q.shape[-1])
@@ -39,4 +44,4 @@ def backward(
     row_sum = (grad * out).sum(-1, keepdim=True)
     grad_logits = p.mul_((grad @ v.mT).sub_(row_sum))
     narrow = grad_logits.to(q.dtype) * scale
-    return narrow @ k, narrow.mT @ q, grad_v, grad_logits
+    return narrow @ k, narrow.mT @ q, grad_v, grad_logits if with_bias else None

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Int
+from pydantic import Field
 from torch import Tensor
 
 from longctx.registry import Registry, StrategyConfig
@@ -21,7 +22,7 @@ class Pattern(StrategyConfig):
     """
 
     #: Whether queries are forbidden to look to their right.
-    causal: bool = True
+    causal: bool = Field(True, examples=[True, False])
 
     @property
     def period(self) -> int | None:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from jaxtyping import Bool, Int
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from longctx.attention.patterns.base import Pattern, grid, register, span
@@ -19,7 +19,7 @@ class BlockLocal(Pattern):
 
     name: Literal["block_local"] = "block_local"
     #: Positions to a block.
-    block_size: PositiveInt
+    block_size: PositiveInt = Field(examples=[7, 32, 48])
 
     @property
     def period(self) -> int:

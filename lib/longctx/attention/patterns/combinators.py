@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Int
-from pydantic import BeforeValidator, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from torch import Tensor
 
 from longctx.attention.patterns.base import Pattern, build_pattern, register
@@ -18,8 +18,8 @@ Part = Annotated[SerializeAsAny[Pattern], BeforeValidator(build_pattern)]
 class Combination(Pattern):
     """Two patterns and a way to join them; whether it is causal follows from its parts."""
 
-    left: Part
-    right: Part
+    left: Part = Field(examples=["sliding_window(window=20)"])
+    right: Part = Field(examples=["block_local(block_size=24)", "block_local(block_size=32, causal=False)"])
 
     @model_validator(mode="before")
     @classmethod

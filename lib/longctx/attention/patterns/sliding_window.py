@@ -3,7 +3,7 @@
 from typing import Literal
 
 from jaxtyping import Bool, Int
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from longctx.attention.patterns.base import Pattern, grid, register, span
@@ -19,7 +19,7 @@ class SlidingWindow(Pattern):
 
     name: Literal["sliding_window"] = "sliding_window"
     #: Keys that a query sees in each direction, itself included.
-    window: PositiveInt
+    window: PositiveInt = Field(examples=[1, 40, 64])
 
     @property
     def period(self) -> int:

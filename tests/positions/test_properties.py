@@ -1,0 +1,181 @@
+"""What must hold for every registered encoding, and for the kinds of them."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longctx.positions import POSITIONS, build_position, default_positions, list_positions
+
+SPECS = [str(config) for name in list_positions() for config in POSITIONS.examples(name)]
+SIZES = {"d_model": 24, "n_heads": 6, "head_dim": 8}
+quick = settings(max_examples=25, deadline=None, derandomize=True)
+positions_vectors = st.lists(st.integers(0, 1000), min_size=1, max_size=12).map(torch.tensor)
+
+
+def build(spec):
+    return build_position(spec, **SIZES)
+
+
+def random(*shape, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def of_kind(*kinds):
+    return [s for s in SPECS if POSITIONS[POSITIONS.parse(s).name].target.kind in kinds]
+
+
+def logits(position, q, k, q_pos, k_pos):
+    q, k = position.rotate(q, k, q_pos, k_pos)
+    bias = position.bias(q_pos, k_pos)
+    found = q @ k.mT
+    return found if bias is None else found + bias
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_config_survives_json_and_its_own_string(spec):
+    config = POSITIONS.parse(spec)
+    assert POSITIONS.parse(json.loads(config.model_dump_json())) == config == POSITIONS.parse(str(config))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@given(q_pos=positions_vectors, k_pos=positions_vectors)
+@quick
+def test_hooks_act_on_each_position_alone(spec, q_pos, k_pos):
+    """Hooks of a vector of positions are what slicing the hooks of 0 … n gives."""
+    position, everywhere = build(spec), torch.arange(1001)
+    if (whole := position.embed(everywhere)) is not None:
+        torch.testing.assert_close(position.embed(q_pos), whole[q_pos])
+    if (bias := position.bias(q_pos, k_pos)) is not None:
+        assert bias.shape == (6, len(q_pos), len(k_pos))
+        by_pair = position.bias(q_pos[:, None], k_pos[None, :1].expand(len(q_pos), 1))
+        torch.testing.assert_close(bias[:, :, :1], by_pair[:, :, 0].movedim(0, 1))
+    q, k = random(2, 6, len(q_pos), 8), random(2, 2, len(k_pos), 8)
+    turned_q, turned_k = position.rotate(q, k, q_pos, k_pos)
+    for i in range(len(q_pos)):
+        one, _ = position.rotate(q[:, :, i : i + 1], k[:, :, :1], q_pos[i : i + 1], k_pos[:1])
+        torch.testing.assert_close(turned_q[:, :, i : i + 1], one)
+    assert turned_k.shape == k.shape
+
+
+@pytest.mark.parametrize("spec", of_kind("none", "rotary", "bias"))
+@given(shift=st.integers(0, 5000), q_pos=positions_vectors, k_pos=positions_vectors)
+@quick
+def test_relative_encodings_depend_on_distance_alone(spec, shift, q_pos, k_pos):
+    position = build(spec).double()
+    q, k = random(1, 6, len(q_pos), 8, dtype=torch.float64), random(1, 6, len(k_pos), 8, dtype=torch.float64)
+    here = logits(position, q, k, q_pos, k_pos)
+    torch.testing.assert_close(
+        logits(position, q, k, q_pos + shift, k_pos + shift), here, atol=1e-6, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("spec", of_kind("rotary"))
+@given(q_pos=positions_vectors)
+@quick
+def test_rotations_preserve_norms(spec, q_pos):
+    q = random(2, 6, len(q_pos), 8)
+    turned, _ = build(spec).rotate(q, q, q_pos, q_pos)
+    torch.testing.assert_close(turned.norm(dim=-1), q.norm(dim=-1))
+
+
+@pytest.mark.parametrize("spec", [s for s in of_kind("additive", "rotary") if s != "learned"])
+def test_positions_of_a_million_keep_their_digits(spec):
+    single, double = build(spec), build(spec).double()
+    far = torch.arange(10**6, 10**6 + 7)
+    if single.embed(far) is not None:
+        torch.testing.assert_close(single.embed(far).double(), double.embed(far), atol=1e-6, rtol=1e-6)
+    q = random(1, 6, 7, 8)
+    turned, _ = single.rotate(q, q, far, far)
+    exact, _ = double.rotate(q.double(), q.double(), far, far)
+    torch.testing.assert_close(turned.double(), exact, atol=1e-6, rtol=1e-6)
+
+
+def test_alibi_of_a_million_is_the_exact_product():
+    far, near = torch.tensor([10**6]), torch.tensor([0])
+    slopes = torch.tensor([2 ** (-8 * (h + 1) / 4) for h in range(4)])
+    bias = build_position("alibi", d_model=8, n_heads=4, head_dim=2).bias(far, near)
+    assert torch.equal(bias.flatten(), -slopes * 10**6)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_gradients_of_the_hooks_equal_finite_differences(spec):
+    position = build("learned(max_length=9)" if spec == "learned" else spec).double()
+    q_pos, k_pos = torch.tensor([0, 3, 8]), torch.tensor([1, 2])
+    q, k = random(1, 6, 3, 8, dtype=torch.float64), random(1, 2, 2, 8, dtype=torch.float64)
+
+    def hooks(q, k, *parameters):
+        turned = position.rotate(q, k, q_pos, k_pos)
+        added = [x for x in (position.embed(q_pos), position.bias(q_pos, k_pos)) if x is not None]
+        return tuple(x for x in (*turned, *added) if x.requires_grad)
+
+    inputs = [q.requires_grad_(), k.requires_grad_(), *position.parameters()]
+    assert torch.autograd.gradcheck(hooks, inputs)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_bfloat16_stays_bfloat16_where_it_matters(spec):
+    position, positions = build(spec), torch.arange(5)
+    q, k = random(1, 6, 5, 8).bfloat16(), random(1, 2, 5, 8).bfloat16()
+    assert all(x.dtype == torch.bfloat16 for x in position.rotate(q, k, positions, positions))
+    embedded = position.to(torch.bfloat16).embed(positions)
+    assert embedded is None or embedded.dtype == torch.bfloat16
+
+
+def test_rope_computes_its_tables_once_for_all_layers(monkeypatch):
+    rope = build("rope")
+    made = []
+    compute = rope._cos_sin
+    monkeypatch.setattr(rope, "_cos_sin", lambda *args: made.append(args) or compute(*args))
+    q, positions = random(1, 6, 5, 8), torch.arange(5)
+    for _ in range(4):
+        rope.rotate(q, q, positions, positions)
+    assert len(made) == 1
+    positions += 3  # in place: the tables kept for this tensor are wrong now
+    fresh = build("rope").rotate(q, q, positions, positions)
+    torch.testing.assert_close(rope.rotate(q, q, positions, positions), fresh)
+
+
+def test_tables_made_in_inference_mode_serve_training():
+    rope, positions = build("rope"), default_positions(5, torch.device("cpu"))
+    q = random(1, 6, 5, 8).requires_grad_()
+    with torch.inference_mode():
+        rope.rotate(q, q, positions, positions)
+    turned, _ = rope.rotate(q, q, positions, positions)
+    turned.sum().backward()
+    assert q.grad is not None
+
+
+def test_learned_positions_start_reproducibly_and_follow_a_generator():
+    a, b = build("learned"), build("learned")
+    assert torch.equal(a.weight, b.weight)
+    a.reset_parameters(torch.Generator().manual_seed(7))
+    assert not torch.equal(a.weight, b.weight)
+    b.reset_parameters(torch.Generator().manual_seed(7))
+    assert torch.equal(a.weight, b.weight)
+    assert a.weight.std().item() == pytest.approx(0.02, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("spec", "sizes", "message"),
+    [
+        ("rope", {"head_dim": 7}, "even head_dim, got 7"),
+        ("sinusoidal", {"d_model": 9}, "even d_model, got 9"),
+        ("alibi", {"n_heads": 0}, "n_heads must be at least 1"),
+        ("rope(base=0.5)", {}, "base: .*greater than 1"),
+        ("learned(max_length=0)", {}, "max_length: .*greater than 0"),
+        ("sinusoidal(scale=-1)", {}, "scale: .*greater than 0"),
+        ("rotary", {}, "unknown position encoding 'rotary'; known: .*rope"),
+    ],
+)
+def test_impossible_encodings_are_refused(spec, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        build_position(spec, **{**SIZES, **sizes})
+
+
+@pytest.mark.parametrize("outside", [[0, 9], [-1, 0]])
+def test_learned_positions_outside_the_table_are_refused(outside):
+    with pytest.raises(ValueError, match="max_length=9"):
+        build("learned(max_length=9)").embed(torch.tensor(outside))
