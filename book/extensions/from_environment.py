@@ -3,8 +3,8 @@
 ``LONGCTX_REPOSITORY_URL`` is the public address of the repository (``LONGCTX_REPOSITORY_BRANCH``: its branch,
 ``main`` by default). With it every page gets its source, edit, issue and launch buttons; without it those
 buttons are absent rather than broken. ``LONGCTX_BOOK_EXECUTE=off`` shows the committed outputs instead of
-running the notebooks. Pages are read one at a time: Sphinx forks its parallel readers, and a fork of a process
-that has talked to a kernel can wait for ever.
+running the notebooks. Pages are read one at a time: Sphinx forks its parallel readers, and the fork of a
+process that has talked to a kernel can wait for ever.
 """
 
 import os
