@@ -3,6 +3,7 @@ export OMP_NUM_THREADS ?= 1
 PY := .venv/bin/python
 JOBS ?= 2
 PORT ?= 8000
+NOTEBOOKS ?= $(wildcard notebooks/*.ipynb)
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
 .DEFAULT_GOAL := help
 .PHONY: help setup book serve test lint notebooks run sweep verify bench clean
@@ -26,7 +27,7 @@ lint: .venv/.ready ## style, types, room order
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports
 
 notebooks: .venv/.ready ## run every notebook in place, so that the committed outputs are what the code prints
-	@$(PY) book/refresh.py $(NOTEBOOKS)
+	@for path in $(NOTEBOOKS); do .venv/bin/longctx notebook $$(basename $$path .ipynb) --refresh || exit 1; done
 
 run: .venv/.ready ## rerun one notebook with other parameters: make run NAME=… ARGS="-p seeds 3"
 	@.venv/bin/longctx notebook $(NAME) $(ARGS)

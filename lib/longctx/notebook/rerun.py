@@ -148,17 +148,13 @@ def _on_white(png: bytes) -> bytes:
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Take out what changes from run to run or from machine to machine."""
-    notebook.metadata = nbformat.from_dict(
-        {
-            **{k: v for k, v in notebook.metadata.items() if k not in ("papermill", "widgets")},
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
-    )
-    for cell in notebook.cells:
-        for name in ("execution", "papermill"):
-            cell.metadata.pop(name, None)
+    """Keep only what a rerun would write again: no times, versions or random ids."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:03d}"
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
 
 
 def _plain(text: str) -> str:
