@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from longctx.attention import attend
+from longctx.experiments.record import provenance
 from longctx.positions import build_position
+from longctx.training.checkpoints import write_atomically
 
 BATCH, HEADS, HEAD_DIM = 1, 4, 32
 LENGTHS = (1024, 4096, 16384)
@@ -202,19 +205,25 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table, or JSON with ``--json``."""
+    """Print a table, or JSON with ``--json``; keep the rows and where they come from with ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-memory", action="store_true", help="skip the fresh process for each peak")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="a file to write, as results/benchmarks/attention.json is")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.peak_of:
         print(json.dumps(_peak_here(given.peak_of, given.window, given.lengths[0])))
         return 0
+    started = datetime.now(UTC)
     rows = run(given.lengths, given.window, given.rounds, memory=not given.no_memory)
+    if given.out:
+        where = provenance(started, threads=1).model_dump(mode="json")
+        content = {"provenance": where, "window": given.window, "rounds": given.rounds, "rows": rows}
+        write_atomically(given.out, (json.dumps(content, indent=1) + "\n").encode())
     if given.json:
         print(json.dumps(rows))
         return 0
