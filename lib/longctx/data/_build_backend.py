@@ -7,6 +7,7 @@ code of the archive.
 
 import pathlib
 import shutil
+import sys
 from email.parser import HeaderParser
 
 
@@ -23,3 +24,7 @@ def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None): 
     folder.mkdir()
     shutil.copy("PKG-INFO", folder / "METADATA")
     return name
+
+
+# The entry that pip asks for where a project has only a setup.py.
+__legacy__ = sys.modules[__name__]

@@ -100,15 +100,13 @@ def _pip_download(source: Source, temporary: Path, target: Path) -> Path:
         stub.parent.mkdir(parents=True)
         (stub.parent / "__init__.py").touch()
         shutil.copy(_build_backend.__file__, stub)
-    with (stubs / BACKENDS[0]).open("a", encoding="utf-8") as file:
-        file.write(
-            "\n\n__legacy__ = __import__('sys').modules[__name__]  # for projects with only a setup.py\n"
-        )
     requirement = f"{source.project}=={source.version}"
     command = [sys.executable, "-m", "pip", "download", requirement, "--no-deps", "--no-binary", ":all:"]
-    command += ["--no-build-isolation", "--ignore-requires-python", "--quiet", "--no-input"]
+    # Without --use-pep517 an older pip runs setup.py where there is no build-system table.
+    command += ["--no-build-isolation", "--use-pep517", "--ignore-requires-python", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--dest", str(temporary)]
-    environment = {**os.environ, "PYTHONPATH": str(stubs)}
+    # A reader's constraints are about what is installed, and here nothing is.
+    environment = {**os.environ, "PYTHONPATH": str(stubs), "PIP_CONSTRAINT": os.devnull}
     by_hand = f"or put {source.archive} (SHA-256 {source.sha256}) at {target} by hand"
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIMEOUT_S)
@@ -119,7 +117,10 @@ def _pip_download(source: Source, temporary: Path, target: Path) -> Path:
     archive = temporary / source.archive
     if done.returncode or not archive.exists():
         found = sorted(temporary.glob("*.tar.gz")) + sorted(temporary.glob("*.zip"))
-        reason = done.stderr.strip().splitlines()[-1:] or [f"it left {[path.name for path in found]}"]
+        reason = [
+            line.strip() for line in done.stderr.splitlines() if "ERROR" in line or "No module" in line
+        ][-1:]
+        reason = reason or [f"it left {[path.name for path in found]}"]
         raise CorpusError(
             f"{requirement}: pip could not fetch the source distribution ({reason[0]}); "
             f"check the network and pip's index settings, {by_hand}"
