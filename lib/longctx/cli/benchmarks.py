@@ -19,16 +19,14 @@ def benchmarks() -> dict[str, Path]:
     return {path.stem: path for path in found if "\ndef main(argv" in path.read_text()}
 
 
-@app.command(
-    rich_help_panel="Checks", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
-)
+@app.command(rich_help_panel="Checks")
 def bench(
-    context: typer.Context,
     name: Annotated[
         str | None, typer.Argument(help="Which one; none lists them.", show_default=False)
     ] = None,
+    options: Annotated[list[str] | None, typer.Argument(help="For the benchmark, after --.")] = None,
 ) -> None:
-    """Time the library beside its peers, interleaved in one process. Further arguments go to the benchmark.
+    """Time the library beside its peers, interleaved in one process.
 
     Examples:
 
@@ -50,7 +48,7 @@ def bench(
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    raise typer.Exit(module.main(context.args) or 0)
+    raise typer.Exit(module.main(options or []) or 0)
 
 
 def _first_line(path: Path) -> str:

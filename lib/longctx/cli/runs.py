@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 
@@ -86,7 +87,7 @@ def generate_text(
     """
     model = _load(weights, open_store(store))
     tokenizer = Tokenizer.default()
-    ids = torch.tensor([tokenizer.encode(prompt)])
+    ids = torch.from_numpy(tokenizer.encode(prompt).astype(np.int64))[None]
     new = generate(model, ids, n_tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
     out.print(tokenizer.decode(new[0].tolist()), highlight=False, markup=False, soft_wrap=True)
 

@@ -36,12 +36,10 @@ SetOption = Annotated[
 JobsOption = Annotated[int, typer.Option(min=1, help="Runs at a time.")]
 
 
-@app.command(
-    rich_help_panel="Runs", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
-)
+@app.command(rich_help_panel="Runs")
 def sweep(
-    context: typer.Context,
     experiment: ExperimentArgument,
+    options: Annotated[list[str] | None, typer.Argument(help="For Snakemake, after --.")] = None,
     profile: ProfileOption = "cpu",
     set_: SetOption = None,
     jobs: JobsOption = 1,
@@ -55,7 +53,7 @@ def sweep(
     """Compute what an experiment still lacks, several runs at a time.
 
     It may be interrupted and started again at will: finished runs stay, unfinished ones go on from their last
-    checkpoint, and a failed run is reported but stops no other. Arguments after `--` go to Snakemake.
+    checkpoint, and a failed run is reported but stops no other.
 
     Examples:
 
@@ -82,7 +80,13 @@ def sweep(
     name = f"{experiment.replace('/', '_')}-{profile}"
     with _shown(records, jobs) as watching:
         runs = run_sweep(
-            specs, records, name=name, jobs=jobs, executor=executor, options=context.args, watching=watching
+            specs,
+            records,
+            name=name,
+            jobs=jobs,
+            executor=executor,
+            options=options or (),
+            watching=watching,
         )
     _report(runs, name)
 
