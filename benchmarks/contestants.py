@@ -71,7 +71,7 @@ def hugging_face(length: int, family: str) -> Step:
     if family == "llama":
         config = transformers.LlamaConfig(
             hidden_size=SHAPE["d_model"],
-            intermediate_size=352,  # ⌈8/3 · 128⌉ to a multiple of 32: the parameters of a GELU layer four times as wide
+            intermediate_size=352,  # ⌈8/3 · 128⌉ to a multiple of 32: as many parameters as GELU's 512
             num_hidden_layers=SHAPE["n_layers"],
             num_attention_heads=SHAPE["n_heads"],
             max_position_embeddings=length,
@@ -107,7 +107,12 @@ def ours(length: int, *, position: str = "learned", **training: object) -> Step:
     name = f"learned(max_length={length})" if position == "learned" else position
     model = build_model(ModelConfig(family="gpt", position=name, **SHAPE))
     spec = TrainingSpec(
-        length=length, batch_size=BATCHES[length], steps=10**6, learning_rate=1e-3, warmup_steps=10, **training
+        length=length,
+        batch_size=BATCHES[length],
+        steps=10**6,
+        learning_rate=1e-3,
+        warmup_steps=10,
+        **training,
     )
     stepper = Stepper(model, spec)
     return lambda inputs, targets: stepper.step(lambda _: (inputs, targets))

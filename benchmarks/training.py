@@ -61,10 +61,12 @@ class Contestant:
 
 
 def measure(length: int, names: list[str], rounds: int, warm_up: int = 3) -> list[dict[str, Any]]:
-    """Rows for one context length: seconds a step, tokens/s, and the ratio to the baseline with its spread."""
+    """Rows for one context length: seconds a step, tokens/s, and the ratio to the baseline."""
     runners = [Contestant(name, length) for name in names]
     times: dict[str, list[float]] = {name: [] for name in names}
-    for number in track(range(warm_up + rounds), f"L = {length}", console=Console(stderr=True), transient=True):
+    for number in track(
+        range(warm_up + rounds), f"L = {length}", console=Console(stderr=True), transient=True
+    ):
         for runner in runners:
             seconds, _ = runner.step()
             if number >= warm_up:
@@ -93,7 +95,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="longctx bench training", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="timed steps of each contestant")
     parser.add_argument("--lengths", type=int, nargs="+", default=sorted(BATCHES), choices=sorted(BATCHES))
-    parser.add_argument("--only", nargs="+", choices=sorted(CONTESTANTS), help="contestants besides the baseline")
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted(CONTESTANTS), help="contestants besides the baseline"
+    )
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
     options = parser.parse_args(argv)
     names = [n for n in CONTESTANTS if n == BASELINE or not options.only or n in options.only]

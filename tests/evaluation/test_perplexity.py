@@ -12,7 +12,9 @@ from longctx.model import ModelConfig, build_model
 
 @pytest.fixture(scope="module")
 def model():
-    return build_model(ModelConfig(n_layers=1, d_model=16, n_heads=2, vocab_size=40, position="rope", init_std=0.3))
+    return build_model(
+        ModelConfig(n_layers=1, d_model=16, n_heads=2, vocab_size=40, position="rope", init_std=0.3)
+    )
 
 
 def excerpts(*sizes: int) -> list[np.ndarray]:
@@ -45,7 +47,11 @@ def test_the_loss_is_that_of_every_target_scored_by_itself(model, length: int, p
     assert result.loss == pytest.approx(brute_force(model, texts, length, protocol), abs=1e-5)
 
 
-@given(tokens=st.integers(1, 300), length=st.integers(1, 300), protocol=st.sampled_from(["non_overlapping", "sliding"]))
+@given(
+    tokens=st.integers(1, 300),
+    length=st.integers(1, 300),
+    protocol=st.sampled_from(["non_overlapping", "sliding"]),
+)
 @settings(max_examples=200, deadline=None)
 def test_every_target_is_scored_exactly_once(tokens: int, length: int, protocol: str) -> None:
     scored = []

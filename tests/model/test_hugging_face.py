@@ -8,16 +8,30 @@ from longctx.model import build_model
 from longctx.model.weights import config_from_hf, from_hf, rename
 
 GPT2 = {
-    "mha": dict(vocab_size=97, n_positions=64, n_embd=48, n_layer=3, n_head=4),
-    "odd heads, wide": dict(vocab_size=97, n_positions=64, n_embd=60, n_layer=2, n_head=5, n_inner=100),
-    "untied": dict(vocab_size=97, n_positions=64, n_embd=48, n_layer=2, n_head=3, tie_word_embeddings=False),
+    "mha": {"vocab_size": 97, "n_positions": 64, "n_embd": 48, "n_layer": 3, "n_head": 4},
+    "odd heads, wide": {
+        "vocab_size": 97,
+        "n_positions": 64,
+        "n_embd": 60,
+        "n_layer": 2,
+        "n_head": 5,
+        "n_inner": 100,
+    },
+    "untied": {
+        "vocab_size": 97,
+        "n_positions": 64,
+        "n_embd": 48,
+        "n_layer": 2,
+        "n_head": 3,
+        "tie_word_embeddings": False,
+    },
 }
 LLAMA = {
-    "mha": dict(num_attention_heads=4, num_key_value_heads=4),
-    "gqa": dict(num_attention_heads=6, num_key_value_heads=2),
-    "mqa": dict(num_attention_heads=3, num_key_value_heads=1),
-    "tied, long base": dict(num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True)
-    | dict(rope_parameters={"rope_type": "default", "rope_theta": 500_000.0}),
+    "mha": {"num_attention_heads": 4, "num_key_value_heads": 4},
+    "gqa": {"num_attention_heads": 6, "num_key_value_heads": 2},
+    "mqa": {"num_attention_heads": 3, "num_key_value_heads": 1},
+    "tied, long base": {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    | {"rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0}},
 }
 
 
@@ -63,7 +77,9 @@ def test_logits_and_gradients_equal_hugging_face(build, options) -> None:
         {name: p.grad for name, p in theirs.named_parameters(remove_duplicate=False) if p.grad is not None},
     )
     for name, parameter in ours.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            parameter.grad, gradients[name], atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.mark.parametrize(("build", "options"), CASES)
@@ -77,7 +93,9 @@ def test_unsupported_choices_are_refused_by_name() -> None:
         config_from_hf(transformers.GPT2Config(activation_function="relu"))
     with pytest.raises(ValueError, match="rope_type='linear'"):
         config_from_hf(
-            transformers.LlamaConfig(rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4})
+            transformers.LlamaConfig(
+                rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
+            )
         )
     with pytest.raises(ValueError, match="model_type must be gpt2 or llama, got 'opt'"):
         config_from_hf(transformers.OPTConfig())

@@ -14,8 +14,8 @@ ATTENTIONS = ["full", "sliding_window(window=5)", "block_local(block_size=4)"]
 
 
 def config(**changes) -> ModelConfig:
-    fields = dict(family="gpt", n_layers=2, d_model=32, n_heads=4, vocab_size=50, position="rope") | changes
-    return ModelConfig(**fields)
+    sizes = {"n_layers": 2, "d_model": 32, "n_heads": 4, "vocab_size": 50}
+    return ModelConfig(**{"family": "gpt", "position": "rope", **sizes, **changes})
 
 
 def test_every_registered_pattern_is_covered_here() -> None:
@@ -30,7 +30,9 @@ def test_cached_decoding_equals_the_full_forward_pass(position: str, attention: 
     model = build_model(config(position=position, attention=attention, n_kv_heads=n_kv_heads), seed=1)
     tokens = torch.randint(50, (2, 19), generator=torch.Generator().manual_seed(0))
     cache = model.new_cache(batch=2, max_length=19)
-    pieces = [model(tokens[:, :7], cache=cache)] + [model(tokens[:, i : i + 1], cache=cache) for i in range(7, 19)]
+    pieces = [model(tokens[:, :7], cache=cache)] + [
+        model(tokens[:, i : i + 1], cache=cache) for i in range(7, 19)
+    ]
     torch.testing.assert_close(torch.cat(pieces, 1), model(tokens), atol=1e-5, rtol=1e-5)
 
 
@@ -47,7 +49,9 @@ def test_no_logit_depends_on_a_later_token(position: str, attention: str) -> Non
 
 
 def test_models_that_differ_in_the_encoding_start_from_the_same_weights() -> None:
-    rope, learned = (dict(build_model(config(position=p), seed=3).named_parameters()) for p in ("rope", "learned"))
+    rope, learned = (
+        dict(build_model(config(position=p), seed=3).named_parameters()) for p in ("rope", "learned")
+    )
     assert rope.keys() == learned.keys() - {"position.weight"}
     for name, parameter in rope.items():
         assert torch.equal(parameter, learned[name]), name
@@ -106,7 +110,9 @@ def test_a_wrong_field_is_named(changes: dict, message: str) -> None:
 
 
 def test_families_choose_what_the_config_leaves_open() -> None:
-    gpt, llama = (ModelConfig(family=f, n_layers=1, d_model=96, n_heads=2, vocab_size=9) for f in ("gpt", "llama"))
+    gpt, llama = (
+        ModelConfig(family=f, n_layers=1, d_model=96, n_heads=2, vocab_size=9) for f in ("gpt", "llama")
+    )
     assert (gpt.activation, gpt.norm, gpt.bias, gpt.d_ff) == ("gelu_tanh", "layernorm", True, 384)
     assert (llama.activation, llama.norm, llama.bias, llama.d_ff) == ("swiglu", "rmsnorm", False, 256)
 

@@ -34,7 +34,10 @@ def test_gradients_agree_with_finite_differences() -> None:
     with torch.no_grad():
         step = torch.zeros_like(weight)
         step[2, 1] = 1e-3
-        slope = (linear_cross_entropy(hidden, weight + step, targets) - linear_cross_entropy(hidden, weight - step, targets)) / 2e-3
+        slope = (
+            linear_cross_entropy(hidden, weight + step, targets)
+            - linear_cross_entropy(hidden, weight - step, targets)
+        ) / 2e-3
     gradient = torch.autograd.grad(linear_cross_entropy(hidden, weight, targets), weight)[0]
     assert gradient[2, 1].item() == pytest.approx(slope.item(), abs=1e-3)
 
@@ -61,9 +64,7 @@ def test_half_precision_stays_near_single_precision() -> None:
 
 
 def test_the_model_loss_is_the_mean_of_its_token_losses() -> None:
-    model = build_model(
-        ModelConfig(family="llama", n_layers=1, d_model=16, n_heads=2, vocab_size=40), seed=4
-    )
+    model = build_model(ModelConfig(family="llama", n_layers=1, d_model=16, n_heads=2, vocab_size=40), seed=4)
     tokens = torch.randint(40, (3, 21), generator=torch.Generator().manual_seed(1))
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     losses = token_losses(model, inputs, targets)

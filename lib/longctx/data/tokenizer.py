@@ -98,12 +98,13 @@ class Tokenizer:
             ValueError: the text holds a lone surrogate, which no UTF-8 has.
         """
         try:
-            # The fast path keeps no offsets, which nobody here reads.
-            (encoding,) = self._engine.encode_batch_fast([text], add_special_tokens=False)
+            text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
                 f"text: {error.reason} at character {error.start}, must be valid Unicode"
             ) from error
+        # The fast path keeps no offsets, which nobody here reads.
+        (encoding,) = self._engine.encode_batch_fast([text], add_special_tokens=False)
         return np.asarray(encoding.ids, dtype=np.uint16)
 
     def decode(self, tokens: Sequence[int] | np.ndarray, *, skip_special: bool = False) -> str:

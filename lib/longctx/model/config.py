@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from longctx.attention import PATTERNS
 from longctx.positions import POSITIONS
@@ -31,6 +39,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
+#: Never seen: `derived_fields` fills these in before anything is validated.
+_OF_THE_FAMILY: Any = Field(default=None)
+
+
 class ModelConfig(BaseModel):
     """A decoder stack, described completely. Unset choices are those of the family.
 
@@ -46,19 +58,19 @@ class ModelConfig(BaseModel):
     d_model: PositiveInt
     n_heads: PositiveInt
     #: Heads of keys and values: n_heads gives MHA, 1 gives MQA, anything between GQA.
-    n_kv_heads: PositiveInt
+    n_kv_heads: PositiveInt = _OF_THE_FAMILY
     #: Hidden width of the feed-forward layer: 4 d_model, or ⌈8/3 d_model⌉ to a multiple of 32 with SwiGLU.
-    d_ff: PositiveInt
+    d_ff: PositiveInt = _OF_THE_FAMILY
     vocab_size: PositiveInt
     #: A position encoding and an attention pattern, as `build_position` and `build_pattern` read them.
-    position: str
+    position: str = _OF_THE_FAMILY
     attention: str = "full"
-    activation: Literal["gelu", "gelu_tanh", "swiglu"]
-    norm: Literal["layernorm", "rmsnorm"]
+    activation: Literal["gelu", "gelu_tanh", "swiglu"] = _OF_THE_FAMILY
+    norm: Literal["layernorm", "rmsnorm"] = _OF_THE_FAMILY
     norm_eps: PositiveFloat = 1e-5
     #: Whether linear layers and layer norms carry biases.
-    bias: bool
-    tie_embeddings: bool
+    bias: bool = _OF_THE_FAMILY
+    tie_embeddings: bool = _OF_THE_FAMILY
     #: Standard deviation of the initial weights.
     init_std: PositiveFloat = 0.02
 

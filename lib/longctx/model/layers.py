@@ -40,7 +40,9 @@ class Attention(nn.Module):
         q, k, v = (
             part.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
             for part, heads in zip(
-                self.qkv(x).split([heads * self.head_dim for heads in self.heads], -1), self.heads, strict=True
+                self.qkv(x).split([heads * self.head_dim for heads in self.heads], -1),
+                self.heads,
+                strict=True,
             )
         )
         k_pos = positions

@@ -97,7 +97,10 @@ def _gpt2(config: ModelConfig, get: Callable[[str], Tensor]) -> dict[str, Tensor
 
 
 def _llama(config: ModelConfig, get: Callable[[str], Tensor]) -> dict[str, Tensor]:
-    named = {"embedding.weight": get("model.embed_tokens.weight"), "final_norm.weight": get("model.norm.weight")}
+    named = {
+        "embedding.weight": get("model.embed_tokens.weight"),
+        "final_norm.weight": get("model.norm.weight"),
+    }
     parts = {
         "attention_norm": ("input_layernorm",),
         "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),

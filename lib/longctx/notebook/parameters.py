@@ -179,7 +179,8 @@ def validate(**parameters: Any) -> dict[str, Any]:
         ParameterError: an unknown name, a value of the wrong type or range, or values that do not fit
             together; one line for each, with what was given and what is valid.
     """
-    problems, values = [], {}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
     for name, value in parameters.items():
         if name not in PARAMETERS:
             problems.append(unknown(name, PARAMETERS))

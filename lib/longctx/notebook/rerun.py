@@ -13,9 +13,9 @@ from typing import Any
 import nbformat
 import papermill
 from nbclient import NotebookClient
-from PIL import Image
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
+from PIL import Image
 
 from longctx.experiments.declared import Profile
 from longctx.experiments.store import home, project_root

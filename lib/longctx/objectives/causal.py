@@ -82,7 +82,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total / len(rows)
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         return (
             None if grad_hidden is None else (grad_hidden * scale).to(ctx.dtype),

@@ -66,7 +66,11 @@ def show(
         )
     alt = " ".join(alt.split())
     image = b64encode(png(figure)).decode("ascii")
-    display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": _metadata(figure, alt, name)})
+    display(
+        {"image/png": image, "text/plain": alt},
+        raw=True,
+        metadata={"image/png": _metadata(figure, alt, name)},
+    )
     if caption:
         display({"text/markdown": f"*{caption.strip()}*", "text/plain": caption.strip()}, raw=True)
     print(describe(figure))
