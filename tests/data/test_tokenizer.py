@@ -13,6 +13,7 @@ from longctx.data.tokenizer import VOCAB_SIZE
 
 N_SPECIAL = len(SPECIAL_TOKENS)
 any_text = st.text(st.characters(exclude_categories=["Cs"]))
+ENGINE = Engine.from_str(Tokenizer.default().definition)
 spelled = st.lists(st.one_of(any_text, st.sampled_from(SPECIAL_TOKENS))).map("".join)
 
 
@@ -35,8 +36,7 @@ def test_any_text_comes_back_and_spells_no_special_token(text: str):
 
 @given(st.lists(st.integers(N_SPECIAL, VOCAB_SIZE - 1)))
 def test_decoding_agrees_with_the_library_that_trained_it(tokens: list[int]):
-    tokenizer = Tokenizer.default()
-    assert tokenizer.decode(tokens) == Engine.from_str(tokenizer.definition).decode(tokens)
+    assert Tokenizer.default().decode(tokens) == ENGINE.decode(tokens)
 
 
 def test_special_tokens_are_named_or_left_out(tokenizer: Tokenizer):
