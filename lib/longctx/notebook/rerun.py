@@ -117,6 +117,7 @@ def refresh_notebook(path: Path) -> None:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
+        coalesce_streams=True,  # else a print may be split in two where the kernel happens to flush
         extra_arguments=QUIET,
     )
     try:
