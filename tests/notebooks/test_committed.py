@@ -66,9 +66,8 @@ def test_nothing_is_left_of_a_run_or_a_machine(path: Path):
     assert set(notebook.metadata.language_info) == {"name"}, "an interpreter's version is a machine's"
     for cell in notebook.cells:
         assert not {"papermill", "execution"} & set(cell.metadata)
+        assert set(cell.metadata) <= {"tags"}
         assert "injected-parameters" not in cell.metadata.get("tags", [])
-    leaks = re.findall(r"(?:/home/|/root/|/Users/|/tmp/|C:\\\\)\S*", path.read_text())
-    assert leaks == []
 
 
 @every_notebook
@@ -91,3 +90,8 @@ def test_nbval_compares_nine_code_cells_in_ten(capsys: pytest.CaptureFixture[str
             print(f"  {name}: {some} of {all_} ({some / all_:.1%})")
     assert compared / total >= SHARE
     assert min(some / all_ for some, all_ in shares.values()) >= 0.8, "one chapter is hardly compared"
+
+
+@every_notebook
+def test_a_notebook_stays_light(path: Path):
+    assert path.stat().st_size < 1_500_000, "readers fetch it whole; draw fewer or smaller figures"
