@@ -22,8 +22,8 @@ class ALiBi(PositionEncoding):
     r"""Penalise each logit in proportion to distance: :math:`b_h(i, j) = -m_h\,|i - j|`.
 
     The slopes :math:`m_h` are a geometric sequence, so that some heads see far and others only near.
-    Nothing is added to the embeddings, and nothing depends on the training length: that is why it
-    extrapolates.
+    Nothing is added to the embeddings, and nothing depends on the training length: that is why nothing
+    breaks beyond it.
     """
 
     kind = "bias"
