@@ -8,12 +8,16 @@ import os
 import statistics
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+
+from longctx.experiments.record import provenance
+from longctx.training.checkpoints import write_atomically
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -99,9 +103,15 @@ def main(argv: list[str] | None = None) -> None:
         "--only", nargs="+", choices=sorted(CONTESTANTS), help="contestants besides the baseline"
     )
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
+    parser.add_argument("--out", type=Path, help="a file to write, as results/benchmarks/training.json is")
     options = parser.parse_args(argv)
+    started = datetime.now(UTC)
     names = [n for n in CONTESTANTS if n == BASELINE or not options.only or n in options.only]
     rows = [row for length in options.lengths for row in measure(length, names, options.rounds)]
+    if options.out:
+        where = provenance(started, threads=1).model_dump(mode="json")
+        content = {"provenance": where, "rounds": options.rounds, "rows": rows}
+        write_atomically(options.out, (json.dumps(content, indent=1) + "\n").encode())
     if options.json:
         print(json.dumps(rows, indent=1))
         return
