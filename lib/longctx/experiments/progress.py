@@ -67,7 +67,8 @@ def watch(specs: Sequence[ExperimentSpec], store: Store, *, enabled: bool = True
         yield Watch(_log_lines(steps))
         return
     estimate = estimated_seconds(to_train, store)
-    console.print(announcement(incomplete, to_train) + f" About {readable(estimate)}." if estimate else "")
+    about = f" About {readable(estimate)}." if estimate else ""
+    console.print(announcement(incomplete, to_train) + about)
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=steps or None)

@@ -34,8 +34,7 @@ def keep_freed_memory() -> bool:
     """Ask glibc not to return freed pages to the kernel; True if it agreed.
 
     A training step allocates and frees the same large tensors again and again. By default each is mapped
-    anew, and the kernel clears its pages every time: about a sixth of a CPU step. Elsewhere than on glibc
-    this does nothing.
+    anew, and the kernel clears its pages every time. Elsewhere than on glibc this does nothing.
     """
     if not sys.platform.startswith("linux"):
         return False
