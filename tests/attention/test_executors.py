@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from comparisons import HEADS, Largest, build, inputs, values_and_gradients
 
 from longctx.attention import PATTERNS, attend, list_patterns
 from longctx.attention.executors import blocks, kernel, plan
-from longctx.positions import POSITIONS, build_position, list_positions
+from longctx.positions import POSITIONS, list_positions
 
 PATTERN_SPECS = [str(config) for name in list_patterns() for config in PATTERNS.examples(name)]
 POSITION_SPECS = [str(config) for name in list_positions() for config in POSITIONS.examples(name)]
 BLOCK = 32
-HEADS, HEAD_DIM = 6, 8
 #: Length, batch, kv heads: one token, a block and its neighbours, primes; MHA, GQA and MQA.
 CASES = [(1, 2, 2), (31, 1, 6), (32, 2, 1), (33, 2, 2), (67, 1, 6), (67, 2, 1), (101, 1, 2)]
 
@@ -20,28 +19,6 @@ CASES = [(1, 2, 2), (31, 1, 6), (32, 2, 1), (33, 2, 2), (67, 1, 6), (67, 2, 1), 
 def small_blocks(monkeypatch):
     """Blocks of 32, so that short sequences have many."""
     monkeypatch.setattr(plan, "DEFAULT_BLOCK", BLOCK)
-
-
-def build(spec):
-    return build_position(spec, d_model=HEADS * HEAD_DIM, n_heads=HEADS, head_dim=HEAD_DIM)
-
-
-def inputs(length, batch=2, kv_heads=2, seed=0, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(heads):
-        shape = (batch, heads, length, HEAD_DIM)
-        return torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
-
-    return draw(HEADS), draw(kv_heads), draw(kv_heads)
-
-
-def values_and_gradients(executor, pattern, position, tensors):
-    y = attend(*tensors, pattern=pattern, position=position, executor=executor)
-    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
-    sources = [*tensors, *position.parameters()]
-    grads = torch.autograd.grad((y * weight).sum(), sources, allow_unused=True)
-    return [y, *(g for g in grads if g is not None)]
 
 
 def assert_blocks_equal_dense(pattern, position, tensors, tolerance=1e-5):
@@ -138,19 +115,6 @@ def test_flex_equals_dense(flex_traceable, pattern, position):
 def test_flex_says_that_a_cpu_has_no_gradient():
     with pytest.raises(ValueError, match="no gradient on a CPU"):
         attend(*inputs(8), pattern="full", executor="flex")
-
-
-class Largest(TorchDispatchMode):
-    """The most numbers that any tensor made under it holds."""
-
-    numbers = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        made = func(*args, **(kwargs or {}))
-        for x in made if isinstance(made, list | tuple) else [made]:
-            if isinstance(x, torch.Tensor):
-                self.numbers = max(self.numbers, x.untyped_storage().nbytes() // x.element_size())
-        return made
 
 
 @pytest.mark.parametrize("position", ["rope", "alibi", "alibi(learned=True)"])

@@ -71,3 +71,12 @@ def test_the_model_loss_is_the_mean_of_its_token_losses() -> None:
     expected = F.cross_entropy(model(inputs).transpose(1, 2), targets, reduction="none")
     torch.testing.assert_close(losses, expected, atol=1e-5, rtol=1e-5)
     assert causal_loss(model, inputs, targets).item() == pytest.approx(losses.mean().item(), abs=1e-5)
+
+
+def test_a_certain_model_that_errs_is_charged_in_full() -> None:
+    hidden = torch.tensor([[400.0, 0.0], [0.0, 400.0]], requires_grad=True)
+    weight, targets = torch.eye(2), torch.tensor([0, 0])
+    loss = linear_cross_entropy(hidden, weight, targets)
+    assert loss.item() == pytest.approx(200.0)
+    (gradient,) = torch.autograd.grad(loss, hidden)
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0], [-0.5, 0.5]]))

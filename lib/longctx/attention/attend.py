@@ -38,7 +38,8 @@ def attend(
         position: supplies the rotation R and the bias b; None has neither. Its `embed` is the model's affair.
         q_pos: positions of the queries; 0 … queries − 1 by default.
         k_pos: positions of the keys; 0 … keys − 1 by default.
-        executor: "dense" (the reference), "blocks" (sub-quadratic), "flex" (compiled, CUDA), or "auto".
+        executor: "dense" (the reference), "halves" (full causal attention, faster), "blocks" (sub-quadratic),
+            "flex" (compiled, CUDA), or "auto".
 
     Raises:
         ValueError: shapes that do not fit, an executor that cannot serve these positions, or a query that

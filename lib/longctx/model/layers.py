@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from longctx.attention import KVCache, Pattern, attend
+from longctx.model import fused
 from longctx.model.config import ModelConfig
 from longctx.positions import PositionEncoding
 
@@ -63,6 +64,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """Transform every token by itself."""
+        if self.approximate == "tanh" and fused.applies(x):
+            weights = self.up.weight, self.up.bias, self.down.weight, self.down.bias
+            return fused.gelu_feed_forward(x.flatten(0, -2), *weights).view_as(x)
         return self.down(F.gelu(self.up(x), approximate=self.approximate))
 
 

@@ -67,23 +67,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, len(rows), CHUNK):
                 chunk, wanted = rows[start : start + CHUNK], targets[start : start + CHUNK, None]
                 logits = (chunk @ matrix.T).float()
-                log_p = logits.log_softmax(-1)
-                total -= log_p.gather(1, wanted).sum()
+                highest, right = logits.amax(-1), logits.gather(1, wanted)[:, 0]
+                p = logits.softmax(-1)
+                # log Σ exp z = max z − log max p, which never underflows.
+                total += (highest - p.amax(-1).log() - right).sum()
                 if grad_hidden is None and grad_weight is None:
                     continue
-                error = log_p.exp_().scatter_add_(1, wanted, log_p.new_full(wanted.shape, -1.0))
-                error = error.div_(len(rows)).to(rows.dtype)
+                error = p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0)).to(rows.dtype)
                 if grad_hidden is not None:
                     torch.mm(error, matrix, out=grad_hidden[start : start + CHUNK])
                 if grad_weight is not None:
                     grad_weight.addmm_(error.T.to(grad_weight.dtype), chunk.to(grad_weight.dtype))
         ctx.save_for_backward(grad_hidden, grad_weight)
-        ctx.dtype = hidden.dtype
+        ctx.dtype, ctx.n_rows = hidden.dtype, len(rows)
         return total / len(rows)
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
+        scale = scale / ctx.n_rows
         return (
             None if grad_hidden is None else (grad_hidden * scale).to(ctx.dtype),
             None if grad_weight is None else grad_weight * scale,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn.functional import pad
 
 from longctx.attention.executors import kernel, tiles
 from longctx.attention.executors.base import Task
-from longctx.attention.executors.plan import Group, block_size, plan
+from longctx.attention.executors.plan import Group, Piece, block_size, cut, plan
 
 #: Numbers that a piece of work may hold at a time (windows of keys and values, or logits).
 BUDGET = 2**21
@@ -35,8 +36,8 @@ def attend_blocks(
     if torch.is_autocast_enabled(q.device.type):
         q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
     length, block = q.shape[2], block_size(task.pattern)
-    padding = -length % block
-    q, k, v = (pad(x, (0, 0, 0, padding)) if padding else x.contiguous() for x in (q, k, v))
+    if padding := -length % block:
+        q, k, v = (pad(x, (0, 0, 0, padding)) for x in (q, k, v))
     layout = Layout(task, length, block)
     y = BlockAttention.apply(layout, q, k, v, *layout.learned())
     return y[:, :, :length]
@@ -50,19 +51,18 @@ class Layout:
     length: int
     block: int
 
-    def pieces(self, q: Tensor, k: Tensor) -> list[Group]:
-        """Groups of query blocks, split so that a piece fits the budget."""
+    def pieces(self, q: Tensor, k: Tensor) -> Iterator[tuple[Group, tuple[Piece, ...]]]:
+        """Groups of query blocks, each cut into pieces that fit the budget."""
         batch, heads, _, head_dim = q.shape
-        pieces = []
+        learned, probe = self.learned(), self.probe()
         for group in plan(self.task.pattern, self.length, self.block):
             keys = group.fan_in * self.block
-            numbers = 2 * batch * k.shape[1] * keys * head_dim
-            if self.learned():
-                numbers += 2 * batch * heads * self.block * keys
+            numbers = 2 * k.shape[1] * keys * head_dim
+            if learned:
+                numbers += 2 * heads * self.block * keys
             elif not self.shared(group):
-                numbers += (1 if self.probe() is None else batch * heads) * self.block * keys
-            pieces += group.split(max(1, BUDGET // numbers))
-        return pieces
+                numbers += (1 if probe is None else heads) * self.block * keys
+            yield group, cut(group, batch, max(1, BUDGET // numbers))
 
     def shared(self, group: Group) -> bool:
         """Whether one evaluation of mask and bias serves the whole group."""
@@ -103,21 +103,24 @@ class BlockAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, layout: Layout, q: Tensor, k: Tensor, v: Tensor, *learned: Tensor) -> Tensor:
-        batch, kv_heads, shared = q.shape[0], k.shape[1], q.shape[1] // k.shape[1]
-        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+        kv_heads, shared = k.shape[1], q.shape[1] // k.shape[1]
+        # Heads are innermost, as the projection that follows wants them.
+        out = q.new_empty(q.transpose(1, 2).shape).transpose(1, 2)
         Q, Y = (tiles.fold(x, layout.block, shared) for x in (q, out))
         K, V = (tiles.fold(x, layout.block, 1) for x in (k, v))
-        pieces, norms = layout.pieces(q, k), []
-        for piece in pieces:
-            y, norm = kernel.forward(
-                tiles.take_rows(Q, piece),
-                tiles.take_windows(K, piece),
-                tiles.take_windows(V, piece),
-                tiles.spread(layout.bias(piece, q.dtype), batch, kv_heads, shared),
-            )
-            tiles.put_rows(Y, piece, y)
-            norms.append(norm)
-        ctx.layout, ctx.pieces = layout, pieces
+        norms = []
+        for group, pieces in layout.pieces(q, k):
+            bias = layout.bias(group, q.dtype)
+            for piece in pieces:
+                y, norm = kernel.forward(
+                    tiles.take_rows(Q, piece),
+                    tiles.take_windows(K, piece),
+                    tiles.take_windows(V, piece),
+                    tiles.spread(bias, piece, kv_heads, shared),
+                )
+                tiles.put_rows(Y, piece, y)
+                norms.append(norm)
+        ctx.layout, ctx.n_norms = layout, len(norms)
         ctx.save_for_backward(q, k, v, out, *norms, *learned)
         return out
 
@@ -126,36 +129,33 @@ class BlockAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         layout: Layout = ctx.layout
         q, k, v, out, *rest = ctx.saved_tensors
-        norms, learned = rest[: len(ctx.pieces)], rest[len(ctx.pieces) :]
-        batch, kv_heads, shared = q.shape[0], k.shape[1], q.shape[1] // k.shape[1]
-        Q, Y, G = (tiles.fold(x, layout.block, shared) for x in (q, out, grad))
-        K, V = (tiles.fold(x, layout.block, 1) for x in (k, v))
-        gQ, gK, gV = torch.empty_like(Q), torch.zeros_like(K), torch.zeros_like(V)
+        norms, learned = iter(rest[: ctx.n_norms]), rest[ctx.n_norms :]
+        kv_heads, shared = k.shape[1], q.shape[1] // k.shape[1]
+        gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        Q, Y, G, gQ = (tiles.fold(x, layout.block, shared) for x in (q, out, grad, gq))
+        K, V, gK, gV = (tiles.fold(x, layout.block, 1) for x in (k, v, gk, gv))
         sums: list[Tensor | None] = [None] * len(learned)
-        for piece, norm in zip(ctx.pieces, norms, strict=True):
+        for group, pieces in layout.pieces(q, k):
             with torch.set_grad_enabled(bool(learned)):
-                bias = layout.bias(piece, Q.dtype)
-            dq, dk, dv, dbias = kernel.backward(
-                tiles.take_rows(G, piece),
-                tiles.take_rows(Q, piece),
-                tiles.take_windows(K, piece),
-                tiles.take_windows(V, piece),
-                tiles.spread(bias.detach(), batch, kv_heads, shared),
-                tiles.take_rows(Y, piece),
-                norm,
-                with_bias=bool(learned),
-            )
-            tiles.put_rows(gQ, piece, dq)
-            tiles.add_windows(gK, piece, dk)
-            tiles.add_windows(gV, piece, dv)
-            if dbias is not None:
-                tile_grad = tiles.collect(dbias, bias, batch)
-                new = torch.autograd.grad(bias, learned, tile_grad, allow_unused=True)
+                bias = layout.bias(group, q.dtype)
+            bias_grad = torch.zeros_like(bias) if learned else None
+            for piece in pieces:
+                dq, dk, dv, dbias = kernel.backward(
+                    tiles.take_rows(G, piece),
+                    tiles.take_rows(Q, piece),
+                    tiles.take_windows(K, piece),
+                    tiles.take_windows(V, piece),
+                    tiles.spread(bias.detach(), piece, kv_heads, shared),
+                    tiles.take_rows(Y, piece),
+                    next(norms),
+                    with_bias=bool(learned),
+                )
+                tiles.put_rows(gQ, piece, dq)
+                tiles.add_windows(gK, piece, dk)
+                tiles.add_windows(gV, piece, dv)
+                if bias_grad is not None and dbias is not None:
+                    tiles.collect(bias_grad, piece, dbias)
+            if bias_grad is not None:
+                new = torch.autograd.grad(bias, learned, bias_grad, allow_unused=True)
                 sums = [n if s is None else s if n is None else s + n for s, n in zip(sums, new, strict=True)]
-        return (
-            None,
-            gQ.view(q.shape),
-            gK.view(k.shape),
-            gV.view(v.shape),
-            *sums,
-        )
+        return None, gq, gk, gv, *sums

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from longctx.attention.executors.base import Task
+from longctx.attention.executors.halves import serves
+from longctx.attention.executors.kernel import has_flash
 from longctx.attention.patterns.full import Full
 
 #: Length from which blocks beat dense, forward and backward, on a CPU.
 BREAK_EVEN = 512
+#: Length from which halves beat dense.
+WORTH_HALVING = 192
 
 
 def choose_executor(q: Tensor, task: Task) -> str:
-    """ "blocks" for long sequences, unless attention is full and has no bias; else "dense".
+    """ "blocks" for long sequences, unless attention is full and has no bias; then "halves", if it can.
 
-    Full attention without a bias needs no mask, and then one fused call is fastest at every length. With a
-    bias, dense would hold length² numbers a head.
+    Full attention without a bias needs no mask, and a fused kernel is fast. With a bias, dense would hold
+    length² numbers a head.
     """
-    if not task.standard or q.shape[2] < BREAK_EVEN:
+    length = q.shape[2]
+    if not task.standard:
         return "dense"
-    if isinstance(task.pattern, Full) and task.bias(task.q_pos[:1], task.k_pos[:1]) is None:
-        return "dense"
-    return "blocks"
+    if serves(task) and has_flash(q) and not torch.compiler.is_compiling():
+        return "halves" if length >= WORTH_HALVING else "dense"
+    plain = isinstance(task.pattern, Full) and task.bias(task.q_pos[:1], task.k_pos[:1]) is None
+    return "dense" if plain or length < BREAK_EVEN else "blocks"

@@ -14,6 +14,11 @@ Rows = Float[Tensor, "tiles heads queries"]
 Logits = Float[Tensor, "#tiles #heads queries keys"]
 
 
+#: torch's CPU kernels: output and log normalisers; gradients of queries, keys and values.
+flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
 def has_flash(q: Tensor) -> bool:
     """Whether torch's CPU kernel applies; elsewhere the few products below do the same."""
     return q.device.type == "cpu"
@@ -25,7 +30,7 @@ def forward(q: Queries, k: Keys, v: Keys, bias: Logits) -> tuple[Queries, Rows]:
     ``bias`` is added to the logits and is −∞ where a query may not look.
     """
     if has_flash(q):
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=bias)
+        return flash(q, k, v, attn_mask=bias)
     logits = q @ k.mT / math.sqrt(q.shape[-1]) + bias
     norm = logits.logsumexp(-1)
     return ((logits - norm[..., None]).exp().to(v.dtype) @ v), norm
@@ -36,8 +41,7 @@ def backward(
 ) -> tuple[Queries, Keys, Keys, Float[Tensor, "tiles heads queries keys"] | None]:
     """Gradients of queries, keys, values and, if asked for, of each tile's logits."""
     if has_flash(q) and not with_bias:
-        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-        return *flash(grad, q, k, v, out, norm, 0.0, False, attn_mask=bias), None
+        return *flash_backward(grad, q, k, v, out, norm, 0.0, False, attn_mask=bias), None
     scale = 1 / math.sqrt(q.shape[-1])
     p = torch.add(bias, q @ k.mT, alpha=scale).sub_(norm[..., None]).exp_()
     grad_v = p.to(v.dtype).mT @ grad

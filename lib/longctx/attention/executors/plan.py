@@ -15,7 +15,7 @@ from longctx.attention.patterns.base import Pattern
 DEFAULT_BLOCK = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Query blocks that look at equally many key blocks."""
 
@@ -24,10 +24,8 @@ class Group:
     #: Whether the predicate is the same for each row, so that one evaluation serves all.
     alike: bool
 
-    def split(self, step: int) -> list[Group]:
-        """The group in pieces of at most ``step`` rows."""
-        pieces = zip(self.rows.split(step), self.keys.split(step), strict=True)
-        return [Group(rows, keys, self.alike) for rows, keys in pieces]
+    def __getitem__(self, some: slice) -> Group:
+        return Group(self.rows[some], self.keys[some], self.alike)
 
     @property
     def fan_in(self) -> int:
@@ -44,6 +42,32 @@ class Group:
         """The first key of each row as a slice, if a row's keys are adjacent and rows are evenly spaced."""
         adjacent = self.keys[:, :1] + torch.arange(self.fan_in)
         return _as_slice(self.keys[:, 0]) if torch.equal(adjacent, self.keys) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some rows of a group for some sequences of the batch: one row, or one sequence, so that tiles of it
+    are views of the tensors they come from."""
+
+    group: Group
+    #: Which of the undivided group's rows these are.
+    part: slice
+    batch: slice
+
+
+@lru_cache(maxsize=4096)
+def cut(group: Group, batch: int, limit: int) -> tuple[Piece, ...]:
+    """A group in pieces of at most ``limit`` tiles, along whichever of rows and sequences makes fewer."""
+    n_rows = len(group.rows)
+
+    def steps(n: int, size: int) -> list[slice]:
+        return [slice(i, min(i + size, n)) for i in range(0, n, size)]
+
+    by_row = n_rows <= batch
+    rows, sequences = (1, limit) if by_row else (limit, 1)
+    return tuple(
+        Piece(group[part], part, some) for part in steps(n_rows, rows) for some in steps(batch, sequences)
+    )
 
 
 def _as_slice(numbers: Tensor) -> slice | None:

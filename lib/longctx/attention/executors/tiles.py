@@ -1,7 +1,7 @@
 """Between whole sequences and tiles: fold, take, put and add blocks, as views wherever the layout permits.
 
 Axes: b batch, h kv heads, s query heads that share a kv head, n blocks, w positions in a block, d head_dim,
-g rows of a piece, f key blocks to a row.
+f key blocks to a row, t tiles of a piece: its rows for one sequence, or one row for its sequences.
 """
 
 from __future__ import annotations
@@ -9,80 +9,81 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from longctx.attention.executors.plan import Group
+from longctx.attention.executors.plan import Piece
 
-Folded = Float[Tensor, "bh s n w d"]
+Folded = Float[Tensor, "b h s n w d"]
 
 
 def fold(x: Float[Tensor, "b hs nw d"], block: int, shared: int) -> Folded:
-    """Cut positions into blocks and heads into groups of ``shared`` that read the same keys."""
-    batch, heads, length, dim = x.shape
-    return x.contiguous().view(batch * heads // shared, shared, length // block, block, dim)
+    """Cut positions into blocks and heads into groups of ``shared`` that read the same keys; a view."""
+    return x.unflatten(2, (-1, block)).unflatten(1, (-1, shared))
 
 
-def take_rows(x: Folded, piece: Group) -> Float[Tensor, "g bh sw d"]:
+def take_rows(x: Folded, piece: Piece) -> Float[Tensor, "t h sw d"]:
     """The piece's query blocks, heads that share keys laid end to end; a view if none do."""
-    where = piece.row_slice
-    rows = x[:, :, where] if where is not None else x.index_select(2, piece.rows.to(x.device))
-    return rows.permute(2, 0, 1, 3, 4).flatten(2, 3)
+    where, some = piece.group.row_slice, x[piece.batch]
+    rows = some[:, :, :, where] if where is not None else some.index_select(3, _rows(piece, x))
+    return rows.permute(0, 3, 1, 2, 4, 5).flatten(0, 1).flatten(2, 3)
 
 
-def put_rows(x: Folded, piece: Group, rows: Float[Tensor, "g bh sw d"]) -> None:
+def put_rows(x: Folded, piece: Piece, rows: Float[Tensor, "t h sw d"]) -> None:
     """Write into ``x`` what `take_rows` would read."""
-    _, shared, _, block, _ = x.shape
-    back = rows.unflatten(2, (shared, block)).permute(1, 2, 0, 3, 4)
-    where = piece.row_slice
+    where, some = piece.group.row_slice, x[piece.batch]
+    back = rows.unflatten(2, (x.shape[2], -1)).unflatten(0, (len(some), -1)).permute(0, 2, 3, 1, 4, 5)
     if where is not None:
-        x[:, :, where] = back
+        some[:, :, :, where] = back
     else:
-        x.index_copy_(2, piece.rows.to(x.device), back)
+        some.index_copy_(3, _rows(piece, x), back)
 
 
-def take_windows(x: Folded, piece: Group) -> Float[Tensor, "g bh fw d"]:
+def take_windows(x: Folded, piece: Piece) -> Float[Tensor, "t h fw d"]:
     """The key blocks of each row, end to end: overlapping views of a sequence where they are adjacent."""
-    heads, _, n_blocks, block, dim = x.shape
-    fan_in, where = piece.fan_in, piece.key_slice
+    group, some = piece.group, x[piece.batch, :, 0]
+    where, (batch, heads, _, block, dim) = group.key_slice, some.shape
     if where is not None:
-        size = block * dim
-        shape = (len(piece.rows), heads, fan_in * block, dim)
-        return x.as_strided(
-            shape, (where.step * size, n_blocks * size, dim, 1), x.storage_offset() + where.start * size
-        )
-    picked = x[:, 0].index_select(1, piece.keys.flatten().to(x.device))
-    return picked.view(heads, len(piece.rows), fan_in * block, dim).transpose(0, 1)
+        b, h, n, w, d = some.stride()
+        shape = (batch, len(group.rows), heads, group.fan_in * block, dim)
+        start = some.storage_offset() + where.start * n
+        return some.as_strided(shape, (b, where.step * n, h, w, d), start).flatten(0, 1)
+    picked = some.index_select(2, group.keys.flatten().to(x.device))
+    windows = picked.unflatten(2, (len(group.rows), group.fan_in)).permute(0, 2, 1, 3, 4, 5)
+    return windows.flatten(0, 1).flatten(2, 3)
 
 
-def add_windows(x: Folded, piece: Group, windows: Float[Tensor, "g bh fw d"]) -> None:
+def add_windows(x: Folded, piece: Piece, windows: Float[Tensor, "t h fw d"]) -> None:
     """Add to ``x`` where `take_windows` would read; blocks read by several rows collect the sum."""
-    target, fan_in, where = x[:, 0], piece.fan_in, piece.key_slice
-    parts = windows.unflatten(2, (fan_in, x.shape[3]))
+    group, target = piece.group, x[piece.batch, :, 0]
+    fan_in, where = group.fan_in, group.key_slice
+    parts = windows.unflatten(2, (fan_in, -1)).unflatten(0, (len(target), -1)).transpose(1, 2)
     if where is None:
-        target.index_add_(1, piece.keys.flatten().to(x.device), parts.transpose(0, 1).flatten(1, 2))
-    elif fan_in > len(piece.rows):
-        for row, first in enumerate(piece.keys[:, 0].tolist()):
-            target[:, first : first + fan_in] += parts[row]
+        target.index_add_(2, group.keys.flatten().to(x.device), parts.flatten(2, 3))
+    elif fan_in > len(group.rows):
+        for row, first in enumerate(group.keys[:, 0].tolist()):
+            target[:, :, first : first + fan_in] += parts[:, :, row]
     else:
         for offset in range(fan_in):
-            target[:, where.start + offset : where.stop + offset : where.step] += parts[
-                :, :, offset
-            ].transpose(0, 1)
+            target[:, :, where.start + offset : where.stop + offset : where.step] += parts[:, :, :, offset]
 
 
 def spread(
-    bias: Float[Tensor, "g heads w fw"], batch: int, kv_heads: int, shared: int
-) -> Float[Tensor, "g bh sw fw"]:
-    """A bias by query head (or one for all heads), laid out as `take_rows` lays out queries."""
-    groups, heads, width, keys = bias.shape
-    if heads == 1:
-        return bias.repeat(1, 1, shared, 1)
-    folded = bias.reshape(groups, kv_heads, shared * width, keys)
-    return folded.repeat(1, batch, 1, 1) if batch > 1 else folded
+    bias: Float[Tensor, "#rows heads w fw"], piece: Piece, kv_heads: int, shared: int
+) -> Float[Tensor, "#t #h sw fw"]:
+    """A group's bias by query head (or one for all heads), laid out as `take_rows` lays out queries."""
+    rows = bias if len(bias) == 1 else bias[piece.part]
+    if rows.shape[1] == 1:
+        return rows.repeat(1, 1, shared, 1) if shared > 1 else rows
+    return rows.unflatten(1, (kv_heads, shared)).flatten(2, 3)
 
 
-def collect(
-    grad: Float[Tensor, "g bh sw fw"], bias: Float[Tensor, "_ heads w fw"], batch: int
-) -> Float[Tensor, "_ heads w fw"]:
-    """The gradient of a bias from that of the logits it was spread over."""
-    grad = grad.unflatten(1, (batch, -1)).sum(1) if batch > 1 else grad
-    grad = grad.reshape(len(grad), *bias.shape[1:])
-    return grad.sum(0, keepdim=True) if len(bias) == 1 else grad
+def collect(total: Float[Tensor, "#rows heads w fw"], piece: Piece, grad: Float[Tensor, "t h sw fw"]) -> None:
+    """Add to the gradient of a group's bias that of the logits which the piece spread it over."""
+    n_rows = len(piece.group.rows)
+    by_row = grad.unflatten(0, (-1, n_rows)).sum(0).reshape(n_rows, *total.shape[1:])
+    if len(total) == 1:
+        total += by_row.sum(0, keepdim=True)
+    else:
+        total[piece.part] += by_row
+
+
+def _rows(piece: Piece, x: Tensor) -> Tensor:
+    return piece.group.rows.to(x.device)
