@@ -50,6 +50,8 @@ class PlainGPT(nn.Module):
         self.tokens, self.places = nn.Embedding(SHAPE["vocab_size"], d), nn.Embedding(length, d)
         self.blocks = nn.Sequential(*(PlainBlock(d, SHAPE["n_heads"]) for _ in range(SHAPE["n_layers"])))
         self.norm = nn.LayerNorm(d)
+        for matrix in (p for p in self.parameters() if p.ndim == 2):
+            nn.init.normal_(matrix, std=0.02)
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         x = self.tokens(inputs) + self.places(torch.arange(inputs.shape[1]))
@@ -146,8 +148,9 @@ CONTESTANTS: dict[str, Callable[[int], Step]] = {
 }
 
 
-def main(name: str, length: int) -> None:
+def main(name: str, length: int, vocab_size: int) -> None:
     """Be one contestant: a line in, a step, its seconds and loss out."""
+    SHAPE["vocab_size"] = vocab_size
     torch.set_num_threads(1)
     torch.manual_seed(0)
     step = CONTESTANTS[name](length)
@@ -161,4 +164,4 @@ def main(name: str, length: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -22,18 +23,19 @@ from longctx.training.checkpoints import write_atomically
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from contestants import BATCHES, CONTESTANTS  # noqa: E402
+from contestants import BATCHES, CONTESTANTS, SHAPE  # noqa: E402
 
-BASELINE = "minimal loop"
+#: Every contestant is compared with these, which always take part.
+BASELINES = ("minimal loop", "Hugging Face Llama")
 
 
 class Contestant:
     """A contestant's process; it works only while it is asked to."""
 
-    def __init__(self, name: str, length: int) -> None:
+    def __init__(self, name: str, length: int, vocab_size: int) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "contestants.py"), name, str(length)],
+            [sys.executable, str(HERE / "contestants.py"), name, str(length), str(vocab_size)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -64,12 +66,17 @@ class Contestant:
         return line
 
 
-def measure(length: int, names: list[str], rounds: int, warm_up: int = 3) -> list[dict[str, Any]]:
-    """Rows for one context length: seconds a step, tokens/s, and the ratio to the baseline."""
-    runners = [Contestant(name, length) for name in names]
+def measure(
+    length: int, vocab_size: int, names: list[str], rounds: int, warm_up: int = 3
+) -> list[dict[str, Any]]:
+    """Rows for one context length: seconds a step, tokens/s, and paired ratios to each of `BASELINES`."""
+    runners = [Contestant(name, length, vocab_size) for name in names]
     times: dict[str, list[float]] = {name: [] for name in names}
     for number in track(
-        range(warm_up + rounds), f"L = {length}", console=Console(stderr=True), transient=True
+        range(warm_up + rounds),
+        f"L = {length}, vocabulary {vocab_size}",
+        console=Console(stderr=True),
+        transient=True,
     ):
         for runner in runners:
             seconds, _ = runner.step()
@@ -79,19 +86,48 @@ def measure(length: int, names: list[str], rounds: int, warm_up: int = 3) -> lis
         runner.close()
     rows = []
     for name in names:
-        ratios = [t / base for t, base in zip(times[name], times[BASELINE], strict=True)]
-        quartiles = statistics.quantiles(ratios, n=4)
+        seconds = statistics.median(times[name])
+        ratios = {
+            base: _summary([t / b for t, b in zip(times[name], times[base], strict=True)])
+            for base in BASELINES
+        }
         rows.append(
             {
                 "contestant": name,
                 "length": length,
-                "seconds": round(statistics.median(times[name]), 4),
-                "tokens_per_second": round(BATCHES[length] * length / statistics.median(times[name])),
-                "ratio": round(statistics.median(ratios), 3),
-                "ratio_quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
+                "vocab_size": vocab_size,
+                "seconds": round(seconds, 4),
+                "tokens_per_second": round(BATCHES[length] * length / seconds),
+                "ratio_to": ratios,
             }
         )
     return rows
+
+
+def _summary(ratios: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(ratios, n=4)
+    return {"median": round(median, 3), "lower quartile": round(low, 3), "upper quartile": round(high, 3)}
+
+
+def _table(vocab_size: int, rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        title=f"A training step of 4,096 tokens, vocabulary {vocab_size:,}, one thread",
+        caption="Ratios of times taken in turn: median, and quartiles.",
+        box=box.SIMPLE,
+        pad_edge=False,
+    )
+    table.add_column("contestant", no_wrap=True)
+    for column in ("L", "ms", "tok/s", *(f"÷ {base}" for base in BASELINES)):
+        table.add_column(column, justify="right", min_width=16 if "÷" in column else None)
+    for row in rows:
+        pace = f"{1000 * row['seconds']:.0f}", f"{row['tokens_per_second']:,}"
+        ratios = map(_shown, row["ratio_to"].values())
+        table.add_row(row["contestant"], f"{row['length']:,}", *pace, *ratios)
+    return table
+
+
+def _shown(ratio: dict[str, float]) -> str:
+    return "{median:.2f} ({lower quartile:.2f}–{upper quartile:.2f})".format(**ratio)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -100,14 +136,29 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=15, help="timed steps of each contestant")
     parser.add_argument("--lengths", type=int, nargs="+", default=sorted(BATCHES), choices=sorted(BATCHES))
     parser.add_argument(
-        "--only", nargs="+", choices=sorted(CONTESTANTS), help="contestants besides the baseline"
+        "--vocab-sizes", type=int, nargs="+", default=[SHAPE["vocab_size"]], help="sizes of the vocabulary"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=sorted(CONTESTANTS),
+        help=f"contestants besides {' and '.join(BASELINES)}",
     )
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
     parser.add_argument("--out", type=Path, help="a file to write, as results/benchmarks/training.json is")
     options = parser.parse_args(argv)
     started = datetime.now(UTC)
-    names = [n for n in CONTESTANTS if n == BASELINE or not options.only or n in options.only]
-    rows = [row for length in options.lengths for row in measure(length, names, options.rounds)]
+    if options.rounds < 2:
+        parser.error(f"argument --rounds: must be at least 2 for quartiles; got {options.rounds}")
+    if min(options.vocab_sizes) < 2:
+        parser.error(f"argument --vocab-sizes: must be at least 2; got {min(options.vocab_sizes)}")
+    names = [n for n in CONTESTANTS if n in BASELINES or not options.only or n in options.only]
+    rows = [
+        row
+        for vocab_size in options.vocab_sizes
+        for length in options.lengths
+        for row in measure(length, vocab_size, names, options.rounds)
+    ]
     if options.out:
         where = provenance(started, threads=1).model_dump(mode="json")
         content = {"provenance": where, "rounds": options.rounds, "rows": rows}
@@ -115,20 +166,8 @@ def main(argv: list[str] | None = None) -> None:
     if options.json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table(title=f"A training step of 4,096 tokens, one thread, relative to the {BASELINE}")
-    for column in ("contestant", "L", "ms", "tokens/s", "ratio", "quartiles"):
-        table.add_column(column, justify="left" if column == "contestant" else "right")
-    for row in rows:
-        low, high = row["ratio_quartiles"]
-        table.add_row(
-            row["contestant"],
-            str(row["length"]),
-            f"{1000 * row['seconds']:.0f}",
-            f"{row['tokens_per_second']:,}",
-            f"{row['ratio']:.2f}",
-            f"{low:.2f}–{high:.2f}",
-        )
-    Console().print(table)
+    for vocab_size in options.vocab_sizes:
+        Console().print(_table(vocab_size, [row for row in rows if row["vocab_size"] == vocab_size]))
 
 
 if __name__ == "__main__":
