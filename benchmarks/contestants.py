@@ -90,6 +90,8 @@ def hugging_face(length: int, family: str) -> Step:
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
+            bos_token_id=0,
+            eos_token_id=0,
             **common,
         )
         model = transformers.GPT2LMHeadModel(config)

@@ -114,7 +114,7 @@ def _table(vocab_size: int, rows: list[dict[str, Any]]) -> Table:
         title=f"A training step of 4,096 tokens, vocabulary {vocab_size:,}, one thread",
         caption="Ratios of times taken in turn: median, and quartiles.",
         box=box.SIMPLE,
-        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("contestant", no_wrap=True)
     for column in ("L", "ms", "tok/s", *(f"÷ {base}" for base in BASELINES)):

@@ -176,9 +176,7 @@ def _argument(node: ast.expr) -> Any:
 
 def format_call(config: StrategyConfig) -> str:
     """The shortest string that parses back to ``config``: parameters at their default are left out."""
-    given = {
-        k: v
-        for k, v in config.model_dump().items()
-        if k != "name" and v != type(config).model_fields[k].default
-    }
-    return config.name + (f"({', '.join(f'{k}={v!r}' for k, v in given.items())})" if given else "")
+    fields = type(config).model_fields
+    given = {k: v for k, v in config if k != "name" and v != fields[k].default}
+    written = ", ".join(f"{k}={v if isinstance(v, StrategyConfig) else repr(v)}" for k, v in given.items())
+    return config.name + (f"({written})" if written else "")

@@ -63,7 +63,7 @@ def test_list_shows_what_is_registered(kind: str, names: list[str]):
     assert all(name in table for name in names)
 
 
-@pytest.mark.parametrize("kind", ["objectives", "experiments", "notebooks"])
+@pytest.mark.parametrize("kind", ["scalings", "objectives", "experiments", "notebooks"])
 def test_list_gives_tables_and_json(kind: str):
     rows = json.loads(longctx("list", kind, "--json").stdout)
     assert rows

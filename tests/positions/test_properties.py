@@ -19,12 +19,28 @@ def build(spec):
     return build_position(spec, **SIZES)
 
 
+def short(spec):
+    """A short table, of which each entry's gradient can be checked."""
+    return {"max_length": 9} if spec.startswith("learned") else {}
+
+
 def random(*shape, dtype=torch.float32):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
 
 
 def of_kind(*kinds):
     return [s for s in SPECS if POSITIONS[POSITIONS.parse(s).name].target.kind in kinds]
+
+
+def follows_length(spec):
+    """Whether angles depend on the furthest position."""
+    scaling = getattr(POSITIONS.parse(spec), "scaling", None)
+    return scaling is not None and scaling.follows_length
+
+
+RELATIVE = [
+    s for s in of_kind("none", "rotary", "bias") if build(s).shift_invariant and not follows_length(s)
+]
 
 
 def logits(position, q, k, q_pos, k_pos):
@@ -46,6 +62,7 @@ def test_a_config_survives_json_and_its_own_string(spec):
 def test_hooks_act_on_each_position_alone(spec, q_pos, k_pos):
     """Hooks of a vector of positions are what slicing the hooks of 0 … n gives."""
     position, everywhere = build(spec), torch.arange(1001)
+    k_pos = torch.cat([k_pos, torch.tensor([1000])])  # so that all calls below read equally far
     if (whole := position.embed(everywhere)) is not None:
         torch.testing.assert_close(position.embed(q_pos), whole[q_pos])
     if (bias := position.bias(q_pos, k_pos)) is not None:
@@ -55,12 +72,12 @@ def test_hooks_act_on_each_position_alone(spec, q_pos, k_pos):
     q, k = random(2, 6, len(q_pos), 8), random(2, 2, len(k_pos), 8)
     turned_q, turned_k = position.rotate(q, k, q_pos, k_pos)
     for i in range(len(q_pos)):
-        one, _ = position.rotate(q[:, :, i : i + 1], k[:, :, :1], q_pos[i : i + 1], k_pos[:1])
+        one, _ = position.rotate(q[:, :, i : i + 1], k[:, :, -1:], q_pos[i : i + 1], k_pos[-1:])
         torch.testing.assert_close(turned_q[:, :, i : i + 1], one)
     assert turned_k.shape == k.shape
 
 
-@pytest.mark.parametrize("spec", of_kind("none", "rotary", "bias"))
+@pytest.mark.parametrize("spec", RELATIVE)
 @given(shift=st.integers(0, 5000), q_pos=positions_vectors, k_pos=positions_vectors)
 @quick
 def test_relative_encodings_depend_on_distance_alone(spec, shift, q_pos, k_pos):
@@ -78,10 +95,12 @@ def test_relative_encodings_depend_on_distance_alone(spec, shift, q_pos, k_pos):
 def test_rotations_preserve_norms(spec, q_pos):
     q = random(2, 6, len(q_pos), 8)
     turned, _ = build(spec).rotate(q, q, q_pos, q_pos)
-    torch.testing.assert_close(turned.norm(dim=-1), q.norm(dim=-1))
+    scaling = POSITIONS.parse(spec).scaling
+    factor = 1.0 if scaling is None else scaling.magnitude(1 + int(q_pos.max()))
+    torch.testing.assert_close(turned.norm(dim=-1), factor * q.norm(dim=-1))
 
 
-@pytest.mark.parametrize("spec", [s for s in of_kind("additive", "rotary") if s != "learned"])
+@pytest.mark.parametrize("spec", [s for s in of_kind("additive", "rotary") if not s.startswith("learned")])
 def test_positions_of_a_million_keep_their_digits(spec):
     single, double = build(spec), build(spec).double()
     far = torch.arange(10**6, 10**6 + 7)
@@ -102,7 +121,7 @@ def test_alibi_of_a_million_is_the_exact_product():
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_gradients_of_the_hooks_equal_finite_differences(spec):
-    position = build("learned(max_length=9)" if spec == "learned" else spec).double()
+    position = build({**POSITIONS.parse(spec).model_dump(), **short(spec)}).double()
     q_pos, k_pos = torch.tensor([0, 3, 8]), torch.tensor([1, 2])
     q, k = random(1, 6, 3, 8, dtype=torch.float64), random(1, 2, 2, 8, dtype=torch.float64)
 

@@ -20,9 +20,10 @@ from longctx.model.config import FAMILIES
 from longctx.notebook import defaults, notebooks
 from longctx.objectives import causal
 from longctx.positions import POSITIONS
+from longctx.positions.scaling import SCALINGS
 from longctx.registry import Registry
 
-Kind = Literal["positions", "patterns", "families", "objectives", "experiments", "notebooks"]
+Kind = Literal["positions", "scalings", "patterns", "families", "objectives", "experiments", "notebooks"]
 Rows = list[dict[str, Any]]
 
 
@@ -30,6 +31,7 @@ def _strategies(registry: Registry[Any]) -> Rows:
     return [
         {
             "name": entry.name,
+            **({"kind": entry.target.kind} if hasattr(entry.target, "kind") else {}),
             "parameters": {
                 name: None if field.is_required() else field.default
                 for name, field in entry.config.model_fields.items()
@@ -56,6 +58,7 @@ def _experiments() -> Rows:
 
 CATALOGUES: dict[str, Callable[[], Rows]] = {
     "positions": lambda: _strategies(POSITIONS),
+    "scalings": lambda: _strategies(SCALINGS),
     "patterns": lambda: _strategies(PATTERNS),
     "families": lambda: [{"name": name, "defaults": fields} for name, fields in FAMILIES.items()],
     "objectives": lambda: [{"name": "causal", "summary": (causal.__doc__ or "").strip()}],

@@ -1,6 +1,18 @@
 """Position encodings: one file each, three optional hooks, explicit positions."""
 
-from longctx.positions import alibi, learned, nope, rope, sinusoidal  # noqa: F401  (registers)
+from longctx.positions import (  # noqa: F401  (registers)
+    alibi,
+    dynamic_bias,
+    fire,
+    kerple,
+    learned,
+    nope,
+    p_rope,
+    rope,
+    sandwich,
+    sinusoidal,
+    t5,
+)
 from longctx.positions.base import (
     POSITIONS,
     PositionConfig,

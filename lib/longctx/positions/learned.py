@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
@@ -14,13 +14,16 @@ class LearnedConfig(PositionConfig):
     name: Literal["learned"] = "learned"
     #: Rows of the table: positions 0 … max_length − 1 exist, no others.
     max_length: PositiveInt = 1024
+    #: Read a context this many times longer by interpolating linearly between neighbouring rows.
+    factor: float = Field(1.0, ge=1.0, examples=[1.0, 2.5])
 
 
 @register(LearnedConfig, source="https://arxiv.org/abs/1705.03122")
 class Learned(PositionEncoding):
     r"""Add one trained vector a position, :math:`x_i \leftarrow x_i + P_i`.
 
-    Rows beyond the training length exist but were never trained: that is why it does not extrapolate.
+    Rows beyond the training length exist but were never trained: that is why it does not extrapolate. With a
+    factor s, position i reads the table at i/s.
     """
 
     kind = "additive"
@@ -37,11 +40,19 @@ class Learned(PositionEncoding):
             self.weight.normal_(0.0, 0.02, generator=generator)
 
     def embed(self, positions: Int[Tensor, "*batch length"]) -> Float[Tensor, "*batch length d_model"]:
+        last, factor = self.config.max_length - 1, self.config.factor
         if not torch.compiler.is_compiling() and positions.numel():
             low, high = positions.aminmax()
-            if low < 0 or high >= self.config.max_length:
+            if low < 0 or high > last * factor:
                 raise ValueError(
-                    f"learned positions end at max_length={self.config.max_length}; "
+                    f"learned positions end at max_length={self.config.max_length}"
+                    f"{f' times factor={factor:g}' if factor != 1 else ''}; "
                     f"asked for {int(low)} … {int(high)}"
                 )
-        return nn.functional.embedding(positions, self.weight)
+        if factor == 1:
+            return nn.functional.embedding(positions, self.weight)
+        at = positions.double() / factor
+        row = at.long()
+        share = (at - row)[..., None].to(self.weight.dtype)
+        left, right = (nn.functional.embedding(r, self.weight) for r in (row, (row + 1).clamp(max=last)))
+        return torch.lerp(left, right, share)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
@@ -18,6 +18,8 @@ class SinusoidalConfig(PositionConfig):
     #: deviation about 1 (it multiplies by √d_model). Against embeddings of 0.02, a scale near 0.02 keeps
     #: that proportion; at 1 the positions drown the tokens.
     scale: PositiveFloat = 1.0
+    #: Learn the scale, from this start.
+    learned_scale: bool = Field(False, examples=[False, True])
 
 
 @register(SinusoidalConfig, source="https://arxiv.org/abs/1706.03762")
@@ -34,8 +36,21 @@ class Sinusoidal(PositionEncoding):
         if d_model % 2:
             raise ValueError(f"sinusoidal positions need an even d_model, got {d_model}")
         self.config, self.d_model = config, d_model
-        # Only its dtype and device matter: what a model's .to(...) moves, embed follows.
-        self.register_buffer("like", torch.empty(0), persistent=False)
+        scale = torch.tensor(config.scale)
+        if config.learned_scale:
+            self.learned_scale = torch.nn.Parameter(scale)
+        else:
+            self.register_buffer("fixed_scale", scale, persistent=False)
+
+    @property
+    def scale(self) -> Float[Tensor, ""]:
+        """The factor on the vectors; its dtype and device, which a model's ``.to(…)`` moves, are theirs."""
+        return self.learned_scale if self.config.learned_scale else self.get_buffer("fixed_scale")
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Start at the config's scale."""
+        with torch.no_grad():
+            self.scale.fill_(self.config.scale)
 
     def embed(self, positions: Int[Tensor, "*batch length"]) -> Float[Tensor, "*batch length d_model"]:
         # In float64: a float32 angle at position 10^6 is wrong in the second decimal.
@@ -44,4 +59,7 @@ class Sinusoidal(PositionEncoding):
         )
         angle = positions[..., None].double() * self.config.base**-exponent
         pairs = torch.stack([angle.sin(), angle.cos()], dim=-1)
-        return (self.config.scale * pairs.flatten(-2)).to(self.get_buffer("like").dtype)
+        scale = self.scale
+        if not self.config.learned_scale:
+            return (self.config.scale * pairs.flatten(-2)).to(scale.dtype)
+        return scale * pairs.flatten(-2).to(scale.dtype)
