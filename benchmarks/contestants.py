@@ -122,6 +122,32 @@ def ours(length: int, *, position: str = "learned", **training: object) -> Step:
     return lambda inputs, targets: stepper.step(lambda _: (inputs, targets))
 
 
+def x_transformers(length: int, *, flash: bool, **options: bool) -> Step:
+    """x-transformers' decoder of about the same size, trained by the same loop; its learned biases refuse
+    ``flash``."""
+    from x_transformers import Decoder, TransformerWrapper
+
+    width, heads = SHAPE["d_model"], SHAPE["n_heads"]
+    layers = Decoder(
+        dim=width,
+        depth=SHAPE["n_layers"],
+        heads=heads,
+        attn_dim_head=width // heads,
+        attn_flash=flash,
+        **options,
+    )
+    model = TransformerWrapper(
+        num_tokens=SHAPE["vocab_size"],
+        max_seq_len=length,
+        attn_layers=layers,
+        use_abs_pos_emb=False,
+        tie_embedding=True,
+    )
+    return _loop(
+        model, lambda inputs, targets: F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+    )
+
+
 def _loop(model: nn.Module, loss_of: Callable[[Tensor, Tensor], Tensor]) -> Step:
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True
@@ -149,13 +175,34 @@ CONTESTANTS: dict[str, Callable[[int], Step]] = {
     "Hugging Face Llama": lambda length: hugging_face(length, "llama"),
 }
 
+PEER = "x-transformers "
+#: x-transformers' own encodings: whether its fused attention serves them, and how they are asked for.
+PEER_ENCODINGS: dict[str, tuple[bool, dict[str, bool]]] = {
+    "nope": (True, {}),
+    "rotary": (True, {"rotary_pos_emb": True}),
+    "alibi": (True, {"alibi_pos_bias": True}),
+    "nope, unfused": (False, {}),
+    "t5, unfused": (False, {"rel_pos_bias": True}),
+    "dynamic, unfused": (False, {"dynamic_pos_bias": True}),
+}
+
+
+def contestant(name: str, length: int) -> Step:
+    """The step of a contestant by name: of `CONTESTANTS`, "x-transformers ENCODING" or "longctx ENCODING"."""
+    if name in CONTESTANTS:
+        return CONTESTANTS[name](length)
+    if name.startswith(PEER):
+        flash, options = PEER_ENCODINGS[name.removeprefix(PEER)]
+        return x_transformers(length, flash=flash, **options)
+    return ours(length, position=name.removeprefix("longctx "))
+
 
 def main(name: str, length: int, vocab_size: int) -> None:
     """Be one contestant: a line in, a step, its seconds and loss out."""
     SHAPE["vocab_size"] = vocab_size
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    step = CONTESTANTS[name](length)
+    step = contestant(name, length)
     random = np.random.default_rng(0)
     print("ready", flush=True)
     for _ in sys.stdin:

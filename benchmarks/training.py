@@ -66,10 +66,10 @@ class Contestant:
         return line
 
 
-def measure(
-    length: int, vocab_size: int, names: list[str], rounds: int, warm_up: int = 3
-) -> list[dict[str, Any]]:
-    """Rows for one context length: seconds a step, tokens/s, and paired ratios to each of `BASELINES`."""
+def take_turns(
+    names: list[str], length: int, vocab_size: int, rounds: int, warm_up: int = 3
+) -> dict[str, list[float]]:
+    """Seconds of each contestant's steps; all take one step a round, so that a slow moment falls on all."""
     runners = [Contestant(name, length, vocab_size) for name in names]
     times: dict[str, list[float]] = {name: [] for name in names}
     for number in track(
@@ -84,13 +84,18 @@ def measure(
                 times[runner.name].append(seconds)
     for runner in runners:
         runner.close()
+    return times
+
+
+def measure(
+    length: int, vocab_size: int, names: list[str], rounds: int, warm_up: int = 3
+) -> list[dict[str, Any]]:
+    """Rows for one context length: seconds a step, tokens/s, and paired ratios to each of `BASELINES`."""
+    times = take_turns(names, length, vocab_size, rounds, warm_up)
     rows = []
     for name in names:
         seconds = statistics.median(times[name])
-        ratios = {
-            base: _summary([t / b for t, b in zip(times[name], times[base], strict=True)])
-            for base in BASELINES
-        }
+        ratios = {base: paired_ratio(times[name], times[base]) for base in BASELINES}
         rows.append(
             {
                 "contestant": name,
@@ -104,7 +109,9 @@ def measure(
     return rows
 
 
-def _summary(ratios: list[float]) -> dict[str, float]:
+def paired_ratio(times: list[float], baseline: list[float]) -> dict[str, float]:
+    """Median and quartiles of the ratios of times taken in the same round."""
+    ratios = [t / b for t, b in zip(times, baseline, strict=True)]
     low, median, high = statistics.quantiles(ratios, n=4)
     return {"median": round(median, 3), "lower quartile": round(low, 3), "upper quartile": round(high, 3)}
 
@@ -121,12 +128,13 @@ def _table(vocab_size: int, rows: list[dict[str, Any]]) -> Table:
         table.add_column(column, justify="right", min_width=16 if "÷" in column else None)
     for row in rows:
         pace = f"{1000 * row['seconds']:.0f}", f"{row['tokens_per_second']:,}"
-        ratios = map(_shown, row["ratio_to"].values())
+        ratios = map(shown, row["ratio_to"].values())
         table.add_row(row["contestant"], f"{row['length']:,}", *pace, *ratios)
     return table
 
 
-def _shown(ratio: dict[str, float]) -> str:
+def shown(ratio: dict[str, float]) -> str:
+    """A ratio as it stands in a table."""
     return "{median:.2f} ({lower quartile:.2f}–{upper quartile:.2f})".format(**ratio)
 
 

@@ -76,8 +76,8 @@ class _GELUFeedForward(torch.autograd.Function):
         for start in range(0, len(x), CHUNK):
             part = slice(start, start + CHUNK)
             grad_z = (grad[part] @ down).mul_(slopes[part])
-            grad_down.addmm_(grad[part].T, values[part])
-            grad_up.addmm_(grad_z.T, x[part])
+            torch.addmm(grad_down, grad[part].T, values[part], out=grad_down)
+            torch.addmm(grad_up, grad_z.T, x[part], out=grad_up)
             grad_up_bias += grad_z.sum(0)
             torch.mm(grad_z, up, out=grad_x[part])
         biases = ctx.needs_input_grad[2], ctx.needs_input_grad[4]

@@ -77,7 +77,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if grad_hidden is not None:
                     torch.mm(error, matrix, out=grad_hidden[start : start + CHUNK])
                 if grad_weight is not None:
-                    grad_weight.addmm_(error.T.to(grad_weight.dtype), chunk.to(grad_weight.dtype))
+                    wide = (x.to(grad_weight.dtype) for x in (error.T, chunk))
+                    torch.addmm(grad_weight, *wide, out=grad_weight)
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.dtype, ctx.n_rows = hidden.dtype, len(rows)
         return total / len(rows)

@@ -13,7 +13,7 @@ from longctx.attention.patterns.full import Full
 #: Length from which blocks beat dense, forward and backward, on a CPU.
 BREAK_EVEN = 512
 #: Length from which halves beat dense.
-WORTH_HALVING = 192
+WORTH_HALVING = 512
 
 
 def choose_executor(q: Tensor, task: Task) -> str:
