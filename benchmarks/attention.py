@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from keep import keep
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from longctx.attention import attend
-from longctx.experiments.record import provenance
 from longctx.positions import build_position
-from longctx.training.checkpoints import write_atomically
 
 BATCH, HEADS, HEAD_DIM = 1, 4, 32
 LENGTHS = (1024, 4096, 16384)
 #: The band mask of dense attention holds length² numbers: beyond this it takes gigabytes.
 LONGEST_BAND = 4096
 OURS = "longctx sliding_window"
+FULL = "longctx full"
 
 Implementation = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -48,6 +48,7 @@ def implementations(window: int) -> dict[str, Implementation]:
         f"{OURS} of {window + 1}": ours(f"sliding_window(window={window + 1})"),
         "longctx block_local": ours(f"block_local(block_size={window})"),
         "longctx full + alibi": ours("full", "alibi"),
+        FULL: partial(attend, pattern="full"),
         "SDPA full causal": partial(scaled_dot_product_attention, is_causal=True),
         "SDPA band mask": partial(band, window=window),
         "SDPA own and previous block": partial(two_blocks, window=window),
@@ -58,6 +59,7 @@ def implementations(window: int) -> dict[str, Implementation]:
 def same_mask(window: int) -> list[tuple[str, str]]:
     """Pairs of implementations of one mask: their outputs must agree."""
     return [
+        (FULL, "SDPA full causal"),
         (OURS, "SDPA band mask"),
         (OURS, "SDPA own and previous block"),
         (f"{OURS} of {window + 1}", f"local-attention of {window + 1}"),
@@ -221,9 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = datetime.now(UTC)
     rows = run(given.lengths, given.window, given.rounds, memory=not given.no_memory)
     if given.out:
-        where = provenance(started, threads=1).model_dump(mode="json")
-        content = {"provenance": where, "window": given.window, "rounds": given.rounds, "rows": rows}
-        write_atomically(given.out, (json.dumps(content, indent=1) + "\n").encode())
+        keep(given.out, started, rows, window=given.window, rounds=given.rounds)
     if given.json:
         print(json.dumps(rows))
         return 0

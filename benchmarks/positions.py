@@ -14,13 +14,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from longctx.experiments.record import provenance
 from longctx.positions import POSITIONS
-from longctx.training.checkpoints import write_atomically
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from contestants import BATCHES, PEER, PEER_ENCODINGS, SHAPE
+from keep import keep
 
 from training import paired_ratio, shown, take_turns
 
@@ -75,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         "--only", nargs="+", metavar="SPEC", help="encodings, such as rope 't5(num_buckets=64)'"
     )
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
-    parser.add_argument("--out", type=Path, help="a file to write, as results/benchmarks/positions.json is")
+    parser.add_argument("--out", type=Path, help="a file to write")
     options = parser.parse_args(argv)
     if options.rounds < 2:
         parser.error(f"argument --rounds: must be at least 2 for quartiles; got {options.rounds}")
@@ -86,9 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     started = datetime.now(UTC)
     rows = measure(specs, options.length, options.rounds)
     if options.out:
-        where = provenance(started, threads=1).model_dump(mode="json")
-        content = {"provenance": where, "rounds": options.rounds, "rows": rows}
-        write_atomically(options.out, (json.dumps(content, indent=1) + "\n").encode())
+        keep(options.out, started, rows, rounds=options.rounds)
     if options.json:
         print(json.dumps(rows, indent=1))
         return

@@ -17,13 +17,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from longctx.experiments.record import provenance
-from longctx.training.checkpoints import write_atomically
-
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from contestants import BATCHES, CONTESTANTS, SHAPE  # noqa: E402
+from keep import keep  # noqa: E402
 
 #: Every contestant is compared with these, which always take part.
 BASELINES = ("minimal loop", "Hugging Face Llama")
@@ -168,9 +166,7 @@ def main(argv: list[str] | None = None) -> None:
         for row in measure(length, vocab_size, names, options.rounds)
     ]
     if options.out:
-        where = provenance(started, threads=1).model_dump(mode="json")
-        content = {"provenance": where, "rounds": options.rounds, "rows": rows}
-        write_atomically(options.out, (json.dumps(content, indent=1) + "\n").encode())
+        keep(options.out, started, rows, rounds=options.rounds)
     if options.json:
         print(json.dumps(rows, indent=1))
         return

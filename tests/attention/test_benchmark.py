@@ -1,20 +1,13 @@
 """The benchmark compares like with like, and reports every implementation."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+
+from longctx.cli.benchmarks import benchmarks, load
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    path = Path(__file__).parents[2] / "benchmarks" / "attention.py"
-    spec = importlib.util.spec_from_file_location("attention_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+def benchmark():
+    return load(benchmarks()["attention"])
 
 
 def test_a_run_gives_a_row_for_each_implementation_and_length(benchmark):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comparisons import HEAD_DIM, HEADS, Largest, build, inputs, values_and_gradients
+from torch.utils.flop_counter import FlopCounterMode
 
 from longctx.attention import attend
 from longctx.attention.executors import halves
@@ -63,6 +64,20 @@ def test_halves_hold_nothing_quadratic():
             attend(*tensors, pattern="full", executor="halves").sum().backward()
         largest[length] = seen.numbers
     assert largest[8192] <= 4 * largest[2048] < 2048**2 / 4
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_pairs_that_are_computed_are_counted(length):
+    operation = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    pairs = []
+
+    def count(q, k, *_, **__):
+        pairs.append(q[0] * q[2] * k[2])
+        return 0
+
+    with FlopCounterMode(display=False, custom_mapping={operation: count}), torch.no_grad():
+        attend(*inputs(length, batch=1), pattern="full", executor="halves")
+    assert sum(pairs) == halves.pairs(length)
 
 
 @pytest.mark.parametrize("length", [halves.SMALLEST, 700])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -41,14 +42,20 @@ def bench(
         return
     if name not in known:
         raise ValueError(f"unknown benchmark {name!r}; there are {', '.join(known) or 'none here'}")
-    sys.path.insert(0, str(known[name].parent))
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", known[name])
+    raise typer.Exit(load(known[name]).main(options or []) or 0)
+
+
+def load(path: Path) -> ModuleType:
+    """A benchmark as a module; it finds the scripts beside it."""
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    raise typer.Exit(module.main(options or []) or 0)
+    return module
 
 
 def _first_line(path: Path) -> str:

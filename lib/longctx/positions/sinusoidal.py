@@ -47,11 +47,6 @@ class Sinusoidal(PositionEncoding):
         """The factor on the vectors; its dtype and device, which a model's ``.to(…)`` moves, are theirs."""
         return self.learned_scale if self.config.learned_scale else self.get_buffer("fixed_scale")
 
-    def reset_parameters(self, generator: torch.Generator) -> None:
-        """Start at the config's scale."""
-        with torch.no_grad():
-            self.scale.fill_(self.config.scale)
-
     def embed(self, positions: Int[Tensor, "*batch length"]) -> Float[Tensor, "*batch length d_model"]:
         # In float64: a float32 angle at position 10^6 is wrong in the second decimal.
         exponent = (

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from longctx.attention.patterns.base import Pattern
+from longctx.attention.patterns.full import Full
 from longctx.positions.base import PositionEncoding
 
 
@@ -28,6 +30,24 @@ class Task:
     ) -> Float[Tensor, "*blocks heads queries keys"] | None:
         """The position encoding's bias, if it has one."""
         return None if self.position is None else self.position.bias(q_pos, k_pos)
+
+    @property
+    def biased(self) -> bool:
+        """Whether the position encoding adds anything to the logits."""
+        return self.bias(self.q_pos[:1], self.k_pos[:1]) is not None
+
+    @property
+    def plain(self) -> bool:
+        """Whether attention is full and without a bias, so that torch's own kernels need no mask."""
+        return isinstance(self.pattern, Full) and not self.biased
+
+
+def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the type that autocast asks for; functions with their own gradient have to ask."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(x.to(torch.get_autocast_dtype(device)) for x in tensors)
 
 
 #: (q, k, v, task) → output of q's shape; q and k come rotated and validated.

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from longctx.attention.executors import kernel, tiles
-from longctx.attention.executors.base import Task
+from longctx.attention.executors.base import Task, as_autocast
 from longctx.attention.executors.plan import Group, Piece, block_size, cut, plan
 
 #: Numbers that a piece of work may hold at a time (windows of keys and values, or logits).
@@ -33,8 +33,7 @@ def attend_blocks(
     """
     if not task.standard:
         raise ValueError("the blocks executor needs queries and keys at positions 0 … length − 1; use dense")
-    if torch.is_autocast_enabled(q.device.type):
-        q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
+    q, k, v = as_autocast(q, k, v)
     length, block = q.shape[2], block_size(task.pattern)
     if padding := -length % block:
         q, k, v = (pad(x, (0, 0, 0, padding)) for x in (q, k, v))

@@ -8,7 +8,6 @@ from torch import Tensor
 from longctx.attention.executors.base import Task
 from longctx.attention.executors.halves import serves
 from longctx.attention.executors.kernel import has_flash
-from longctx.attention.patterns.full import Full
 
 #: Length from which blocks beat dense, forward and backward, on a CPU.
 BREAK_EVEN = 512
@@ -27,5 +26,4 @@ def choose_executor(q: Tensor, task: Task) -> str:
         return "dense"
     if serves(task) and has_flash(q) and not torch.compiler.is_compiling():
         return "halves" if length >= WORTH_HALVING else "dense"
-    plain = isinstance(task.pattern, Full) and task.bias(task.q_pos[:1], task.k_pos[:1]) is None
-    return "dense" if plain or length < BREAK_EVEN else "blocks"
+    return "dense" if task.plain or length < BREAK_EVEN else "blocks"

@@ -81,7 +81,7 @@ def block_mask(pattern: Pattern, length: int, device: torch.device) -> BlockMask
 
 
 def _score_mod(task: Task) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] | None:
-    if task.bias(task.q_pos[:1], task.k_pos[:1]) is None:
+    if not task.biased:
         return None
 
     def score_mod(score: Tensor, batch: Tensor, head: Tensor, q_idx: Tensor, k_idx: Tensor) -> Tensor:

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from longctx.attention.executors.base import Task
+from longctx.attention.executors.base import Task, as_autocast
 from longctx.attention.executors.kernel import flash, flash_backward, has_flash
-from longctx.attention.patterns.full import Full
 
 #: Triangles are halved while their halves hold at least so many positions.
 SMALLEST = 64
@@ -28,8 +27,14 @@ Tiles = Float[Tensor, "bt h w d"]
 
 def serves(task: Task) -> bool:
     """Whether a task is what `attend_halves` can do: full, causal, without a bias, positions 0, 1, …"""
-    plain = isinstance(task.pattern, Full) and task.pattern.causal and task.standard
-    return plain and task.bias(task.q_pos[:1], task.k_pos[:1]) is None
+    return task.standard and task.pattern.causal and task.plain
+
+
+def pairs(length: int) -> int:
+    """Pairs of a query and a key that `attend_halves` computes for a sequence, padding included."""
+    tiles = 2 ** _depth(length)
+    width = -(-length // tiles)
+    return (tiles * width) * (tiles + 1) * width // 2
 
 
 def attend_halves(
@@ -45,12 +50,10 @@ def attend_halves(
     """
     if not serves(task) or not has_flash(q):
         raise ValueError("halves is for full causal attention without a bias, on a CPU; use dense")
-    if torch.is_autocast_enabled(q.device.type):
-        q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
+    q, k, v = as_autocast(q, k, v)
     if (shared := q.shape[1] // k.shape[1]) > 1:
         k, v = (x.repeat_interleave(shared, dim=1) for x in (k, v))
-    length = q.shape[2]
-    depth = max(0, (length // SMALLEST).bit_length() - 1)
+    length, depth = q.shape[2], _depth(q.shape[2])
     if padding := -length % 2**depth:
         # No query that is read looks to its right, at padding.
         q, k, v = (pad(x, (0, 0, 0, padding)) for x in (q, k, v))
@@ -91,6 +94,11 @@ class HalvedAttention(torch.autograd.Function):
             _first(gk, level).add_(dk)
             _first(gv, level).add_(dv)
         return None, gq, gk, gv
+
+
+def _depth(length: int) -> int:
+    """How often a triangle is halved."""
+    return max(0, (length // SMALLEST).bit_length() - 1)
 
 
 def _heads_innermost(x: Heads) -> Heads:

@@ -51,6 +51,17 @@ def unscaled(base: float, dim: int) -> Float[Tensor, " pairs"]:
     return base ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
 
 
+def check_ramp(scaling: Scaling, slow: str, fast: str) -> None:
+    """Refuse a scaling whose two bounds, named by their fields, do not rise.
+
+    Raises:
+        ValueError: the bound for fast pairs is not above that for slow ones.
+    """
+    low, high = getattr(scaling, slow), getattr(scaling, fast)
+    if high <= low:
+        raise ValueError(f"{fast} must exceed {slow}, {low}; got {high}")
+
+
 def by_turns(
     own: Float[Tensor, " pairs"], factor: float, length: int, *, slow: float, fast: float
 ) -> Float[Tensor, " pairs"]:

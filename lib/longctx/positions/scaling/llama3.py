@@ -6,7 +6,7 @@ from jaxtyping import Float
 from pydantic import PositiveFloat, model_validator
 from torch import Tensor
 
-from longctx.positions.scaling.base import Factor, Scaling, Trained, by_turns, register, unscaled
+from longctx.positions.scaling.base import Factor, Scaling, Trained, by_turns, check_ramp, register, unscaled
 
 
 @register(source="https://arxiv.org/abs/2407.21783")
@@ -28,11 +28,7 @@ class Llama3(Scaling):
 
     @model_validator(mode="after")
     def _ramp_rises(self) -> "Llama3":
-        if self.high_freq_factor <= self.low_freq_factor:
-            raise ValueError(
-                f"high_freq_factor must exceed low_freq_factor, {self.low_freq_factor}; "
-                f"got {self.high_freq_factor}"
-            )
+        check_ramp(self, slow="low_freq_factor", fast="high_freq_factor")
         return self
 
     def frequencies(self, base: float, dim: int, length: int = 0) -> Float[Tensor, " pairs"]:

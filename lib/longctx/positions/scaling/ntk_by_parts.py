@@ -6,7 +6,7 @@ from jaxtyping import Float
 from pydantic import PositiveFloat, model_validator
 from torch import Tensor
 
-from longctx.positions.scaling.base import Factor, Scaling, Trained, by_turns, register, unscaled
+from longctx.positions.scaling.base import Factor, Scaling, Trained, by_turns, check_ramp, register, unscaled
 
 
 @register(source="https://arxiv.org/abs/2309.00071")
@@ -27,8 +27,7 @@ class NTKByParts(Scaling):
 
     @model_validator(mode="after")
     def _ramp_rises(self) -> "NTKByParts":
-        if self.beta_fast <= self.beta_slow:
-            raise ValueError(f"beta_fast must exceed beta_slow, {self.beta_slow}; got {self.beta_fast}")
+        check_ramp(self, slow="beta_slow", fast="beta_fast")
         return self
 
     def frequencies(self, base: float, dim: int, length: int = 0) -> Float[Tensor, " pairs"]:

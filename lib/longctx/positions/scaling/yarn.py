@@ -8,7 +8,7 @@ from jaxtyping import Float
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
-from longctx.positions.scaling.base import Scaling, Trained, register, unscaled
+from longctx.positions.scaling.base import Scaling, Trained, check_ramp, register, unscaled
 
 
 @register(source="https://arxiv.org/abs/2309.00071")
@@ -45,8 +45,7 @@ class YaRN(Scaling):
     def _fits(self) -> "YaRN":
         if self.dynamic != (self.factor is None):
             raise ValueError("give either a factor or dynamic=True")
-        if self.beta_fast <= self.beta_slow:
-            raise ValueError(f"beta_fast must exceed beta_slow, {self.beta_slow}; got {self.beta_fast}")
+        check_ramp(self, slow="beta_slow", fast="beta_fast")
         if (self.mscale is None) != (self.mscale_all_dim is None):
             raise ValueError("mscale and mscale_all_dim are a fraction's two parts: give both or neither")
         return self
