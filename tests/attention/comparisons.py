@@ -1,16 +1,50 @@
-"""What tests of executors share: inputs, and values and gradients of one executor."""
+"""What tests of attention share: what is combined with what, inputs, values and gradients."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from longctx.attention import attend
-from longctx.positions import build_position
+from longctx.attention import PATTERNS, attend, build_pattern, list_patterns
+from longctx.positions import POSITIONS, build_position, list_positions
 
 HEADS, HEAD_DIM = 6, 8
 
+PATTERN_SPECS = [str(config) for name in list_patterns() for config in PATTERNS.examples(name)]
 
-def build(spec):
-    return build_position(spec, d_model=HEADS * HEAD_DIM, n_heads=HEADS, head_dim=HEAD_DIM)
+
+def acts_as_its_plain_form(config):
+    """Whether an encoding differs only by numbers that tests/positions checks: by what is added to
+    embeddings, or by RoPE's frequencies. One fixed scaling and one that follows the length remain."""
+    target = POSITIONS[config.name].target
+    scaling = getattr(config, "scaling", None)
+    if scaling is not None:
+        return (scaling.name, scaling.follows_length) not in {("yarn", False), ("dynamic", True)}
+    return target.kind == "additive" and str(config) != config.name
+
+
+POSITION_SPECS = [
+    str(config)
+    for name in list_positions()
+    for config in POSITIONS.examples(name)
+    if not acts_as_its_plain_form(config)
+]
+#: No bias, a fixed one and a learned one meet every example of a pattern; the others one of each kind.
+THOROUGH = ("nope", "alibi", "alibi(learned=True)")
+KINDS_OF_PATTERN = {
+    (config.name, build_pattern(config).causal): str(config)
+    for name in list_patterns()
+    for config in PATTERNS.examples(name)
+}
+COMBINATIONS = [
+    (pattern, position)
+    for position in POSITION_SPECS
+    for pattern in (PATTERN_SPECS if position in THOROUGH else KINDS_OF_PATTERN.values())
+]
+
+
+def build(spec, kv_heads=2):
+    return build_position(
+        spec, d_model=HEADS * HEAD_DIM, n_heads=HEADS, n_kv_heads=kv_heads, head_dim=HEAD_DIM
+    )
 
 
 def inputs(length, batch=2, kv_heads=2, seed=0, dtype=torch.float32):
@@ -23,8 +57,17 @@ def inputs(length, batch=2, kv_heads=2, seed=0, dtype=torch.float32):
     return draw(HEADS), draw(kv_heads), draw(kv_heads)
 
 
+def with_observed(position, q, k, v):
+    """Keys with what the encoding reads off the states of their tokens."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(len(q), k.shape[2], q.shape[1] * q.shape[3], generator=generator, dtype=q.dtype)
+    observed = position.observe(x)
+    return q, k if observed is None else torch.cat([k, observed], -1), v
+
+
 def values_and_gradients(executor, pattern, position, tensors):
-    y = attend(*tensors, pattern=pattern, position=position, executor=executor)
+    whole = with_observed(position, *tensors)
+    y = attend(*whole, pattern=pattern, position=position, executor=executor)
     weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
     sources = [*tensors, *position.parameters()]
     grads = torch.autograd.grad((y * weight).sum(), sources, allow_unused=True)

@@ -4,21 +4,20 @@ import math
 
 import pytest
 import torch
+from comparisons import COMBINATIONS, PATTERN_SPECS, with_observed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_attention import LocalAttention
 
-from longctx.attention import PATTERNS, KVCache, attend, build_pattern, list_patterns
-from longctx.positions import POSITIONS, build_position, list_positions
+from longctx.attention import KVCache, attend, build_pattern
+from longctx.positions import build_position
 
-PATTERN_SPECS = [str(config) for name in list_patterns() for config in PATTERNS.examples(name)]
 CAUSAL_SPECS = [spec for spec in PATTERN_SPECS if build_pattern(spec).causal]
-POSITION_SPECS = [str(config) for name in list_positions() for config in POSITIONS.examples(name)]
 HEADS, HEAD_DIM = 4, 8
 
 
 def build(spec):
-    return build_position(spec, d_model=HEADS * HEAD_DIM, n_heads=HEADS, head_dim=HEAD_DIM)
+    return build_position(spec, d_model=HEADS * HEAD_DIM, n_heads=HEADS, n_kv_heads=2, head_dim=HEAD_DIM)
 
 
 def inputs(length, kv_heads=2, batch=1, dtype=torch.float32, seed=0):
@@ -27,21 +26,35 @@ def inputs(length, kv_heads=2, batch=1, dtype=torch.float32, seed=0):
     return [torch.randn(batch, h, length, HEAD_DIM, generator=generator, dtype=dtype) for h in heads]
 
 
-@pytest.mark.parametrize("position", POSITION_SPECS)
-@pytest.mark.parametrize("pattern", PATTERN_SPECS)
+#: Those that have a meaning; the others are refused (test_executors).
+MEANINGFUL = [
+    (pattern, position)
+    for pattern, position in COMBINATIONS
+    if build_pattern(pattern).causal or not build(position).causal_only
+]
+
+
+@pytest.mark.parametrize(("pattern", "position"), MEANINGFUL)
 def test_dense_is_the_definition(pattern, position):
     """Query by query and key by key, from the formula."""
-    q, k, v = inputs(11, dtype=torch.float64)
     encoding, chosen = build(position).double(), build_pattern(pattern)
+    q, k, v = with_observed(encoding, *inputs(11, dtype=torch.float64))
     y = attend(q, k, v, pattern=pattern, position=encoding, executor="dense")
     everywhere = torch.arange(11)
     turned_q, turned_k = encoding.rotate(q, k, everywhere, everywhere)
     bias = encoding.bias(everywhere, everywhere)
+    allowed = chosen.allows(everywhere, everywhere)
+    shared_k = turned_k.repeat_interleave(2, dim=1)
+    scores = encoding.score(turned_q, shared_k, everywhere, everywhere, allowed)
     for h in range(HEADS):
         for i in (0, 5, 10):
             seen = [j for j in range(11) if chosen.allows(torch.tensor([i]), torch.tensor([j]))]
             logits = [
-                turned_q[0, h, i] @ turned_k[0, h // 2, j] / math.sqrt(HEAD_DIM)
+                (
+                    turned_q[0, h, i] @ turned_k[0, h // 2, j] / math.sqrt(HEAD_DIM)
+                    if scores is None
+                    else scores[0, h, i, j]
+                )
                 + (0 if bias is None else bias[h, i, j])
                 for j in seen
             ]
@@ -63,11 +76,10 @@ def test_the_future_changes_nothing(executor, pattern, cut):
     assert not torch.equal(after[:, :, cut:], before[:, :, cut:])
 
 
-@pytest.mark.parametrize("position", POSITION_SPECS)
-@pytest.mark.parametrize("pattern", PATTERN_SPECS)
+@pytest.mark.parametrize(("pattern", "position"), MEANINGFUL)
 def test_any_positions_are_a_slice_of_the_whole(pattern, position):
     encoding, where = build(position), torch.tensor([4, 9, 2, 20, 35])
-    q, k, v = inputs(40)
+    q, k, v = with_observed(encoding, *inputs(40))
     whole = attend(q, k, v, pattern=pattern, position=encoding)
     rows = attend(
         q[:, :, where], k, v, pattern=pattern, position=encoding, q_pos=where, k_pos=torch.arange(40)
@@ -98,12 +110,14 @@ def test_relative_attention_does_not_see_an_offset(pattern, position):
     )
 
 
-@pytest.mark.parametrize("position", POSITION_SPECS)
-@pytest.mark.parametrize("pattern", CAUSAL_SPECS)
+@pytest.mark.parametrize(
+    ("pattern", "position"), [some for some in MEANINGFUL if build_pattern(some[0]).causal]
+)
 def test_decoding_with_a_cache_gives_what_the_text_so_far_gives(pattern, position):
     encoding = build(position)
-    q, k, v = inputs(50, batch=2)
-    cache, start = KVCache(2, 2, 50, HEAD_DIM), 0
+    with torch.no_grad():
+        q, k, v = with_observed(encoding, *inputs(50, batch=2))
+    cache, start = KVCache(2, 2, 50, HEAD_DIM, observed=encoding.observed), 0
     for size in (30, 1, 1, 5, 13):
         new = slice(start, start + size)
         keys, values, k_pos = cache.append(k[:, :, new], v[:, :, new])

@@ -8,6 +8,8 @@ from typer.testing import CliRunner, Result
 from longctx import list_patterns, list_positions
 from longctx.cli import app
 from longctx.experiments import Store, ensure, parse_spec
+from longctx.positions.sampling import SAMPLINGS
+from longctx.positions.scaling import SCALINGS
 
 FIELDS: dict[str, Any] = {
     "model": {"n_layers": 1, "d_model": 16, "n_heads": 2, "vocab_size": 2048, "position": "rope"},
@@ -55,7 +57,14 @@ def test_help_lists_every_verb():
 
 @pytest.mark.parametrize(
     ("kind", "names"),
-    [("positions", list_positions()), ("patterns", list_patterns()), ("families", ["gpt", "llama"])],
+    [
+        (
+            "positions",
+            list_positions() + [entry.name for registry in (SCALINGS, SAMPLINGS) for entry in registry],
+        ),
+        ("patterns", list_patterns()),
+        ("families", ["gpt", "llama"]),
+    ],
 )
 def test_list_shows_what_is_registered(kind: str, names: list[str]):
     assert [row["name"] for row in json.loads(longctx("list", kind, "--json").stdout)] == names
@@ -63,7 +72,7 @@ def test_list_shows_what_is_registered(kind: str, names: list[str]):
     assert all(name in table for name in names)
 
 
-@pytest.mark.parametrize("kind", ["scalings", "objectives", "experiments", "notebooks"])
+@pytest.mark.parametrize("kind", ["objectives", "experiments", "notebooks"])
 def test_list_gives_tables_and_json(kind: str):
     rows = json.loads(longctx("list", kind, "--json").stdout)
     assert rows

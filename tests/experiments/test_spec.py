@@ -62,6 +62,7 @@ CHANGES: dict[str, Any] = {
     "training.precision": "bfloat16",
     "training.compile": True,
     "training.threads": 2,
+    "training.positions": "shape(max_shift=9)",
     "seed": 1,
 }
 EVALUATION_CHANGES: dict[str, Any] = {

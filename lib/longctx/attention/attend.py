@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from longctx.attention.executors import EXECUTORS, Task, choose_executor
 from longctx.attention.patterns.base import Pattern, build_pattern
@@ -16,7 +18,7 @@ from longctx.positions.base import PositionEncoding, default_positions
 
 def attend(
     q: Float[Tensor, "batch heads queries head_dim"],
-    k: Float[Tensor, "batch kv_heads keys head_dim"],
+    k: Float[Tensor, "batch kv_heads keys k_channels"],
     v: Float[Tensor, "batch kv_heads keys head_dim"],
     *,
     pattern: str | Mapping[str, Any] | Pattern,
@@ -32,7 +34,7 @@ def attend(
 
     Args:
         q: queries, not yet rotated; heads must be a multiple of kv_heads (grouped-query attention).
-        k: keys, not yet rotated.
+        k: keys, not yet rotated, with the channels after them that the encoding observes, if any.
         v: values.
         pattern: who may look at whom, or a spec of it.
         position: supplies the rotation R and the bias b; None has neither. Its `embed` is the model's affair.
@@ -46,28 +48,39 @@ def attend(
             may look at no key.
     """
     pattern = build_pattern(pattern)
-    _check_shapes(q, k, v)
+    _check_shapes(q, k, v, 0 if position is None else position.observed)
     queries, keys = q.shape[2], k.shape[2]
     if pattern.causal and queries != keys and q_pos is None:
         raise ValueError(f"with {queries} queries and {keys} keys a causal pattern needs q_pos")
+    if position is not None and position.causal_only and not pattern.causal:
+        raise ValueError(
+            f"{type(position).__name__} has a meaning only where no query looks to its right; "
+            f"got the pattern {pattern}"
+        )
     q_pos, q_standard = _positions("q_pos", q_pos, queries, q.device)
     k_pos, k_standard = _positions("k_pos", k_pos, keys, q.device)
-    task = Task(pattern, position, q_pos, k_pos, standard=q_standard and k_standard and queries == keys)
+    standard = q_standard and k_standard and queries == keys
+    head_dim = v.shape[3]
+    task = Task(pattern, position, q_pos, k_pos, standard=standard, scale=1 / math.sqrt(head_dim))
     chosen = choose_executor(q, task) if executor == "auto" else executor
     if chosen not in EXECUTORS:
         raise ValueError(f"executor must be one of auto, {', '.join(EXECUTORS)}; got {executor!r}")
     if position is not None:
         q, k = position.rotate(q, k, q_pos, k_pos)
+    if (wider := k.shape[3] - head_dim) and not task.scored:
+        # Kernels want equally many channels everywhere.
+        return EXECUTORS[chosen](q, k, pad(v, (0, wider)), task)[..., :head_dim]
     return EXECUTORS[chosen](q, k, v, task)
 
 
-def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor, observed: int) -> None:
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     if not q.ndim == k.ndim == v.ndim == 4:
         raise ValueError(f"q, k and v must be (batch, heads, length, head_dim); got {shapes}")
-    if k.shape != v.shape:
-        raise ValueError(f"k and v must have the same shape; got {shapes}")
-    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
+    if k.shape != (*v.shape[:3], v.shape[3] + observed):
+        more = f", but for the {observed} channels of k that the encoding observes" if observed else ""
+        raise ValueError(f"k and v must have the same shape{more}; got {shapes}")
+    if q.shape[0] != k.shape[0] or q.shape[3] != v.shape[3]:
         raise ValueError(f"q and k must agree in batch and head_dim; got {shapes}")
     if 0 in q.shape or 0 in k.shape:
         raise ValueError(f"no size may be 0; got {shapes}")

@@ -21,6 +21,7 @@ class KVCache:
         kv_heads: key–value heads of the layer.
         max_length: tokens that fit.
         head_dim: channels of a head.
+        observed: channels that the position encoding keeps beside each key.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class KVCache:
         max_length: int,
         head_dim: int,
         *,
+        observed: int = 0,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -38,7 +40,7 @@ class KVCache:
             raise ValueError(
                 f"no size of a cache may be below 1; got (batch, kv_heads, max_length, head_dim) = {shape}"
             )
-        self._keys = torch.zeros(shape, dtype=dtype, device=device)
+        self._keys = torch.zeros((*shape[:3], head_dim + observed), dtype=dtype, device=device)
         self._values = torch.zeros(shape, dtype=dtype, device=device)
         self._length = 0
 
@@ -53,9 +55,11 @@ class KVCache:
         return self._keys.shape[2]
 
     def append(
-        self, k: Float[Tensor, "batch kv_heads new head_dim"], v: Float[Tensor, "batch kv_heads new head_dim"]
+        self,
+        k: Float[Tensor, "batch kv_heads new k_channels"],
+        v: Float[Tensor, "batch kv_heads new head_dim"],
     ) -> tuple[
-        Float[Tensor, "batch kv_heads length head_dim"],
+        Float[Tensor, "batch kv_heads length k_channels"],
         Float[Tensor, "batch kv_heads length head_dim"],
         Int[Tensor, " length"],
     ]:
@@ -68,10 +72,12 @@ class KVCache:
             ValueError: shapes that differ from the cache's, more tokens than fit, or tensors that need a
                 gradient.
         """
-        batch, heads, _, head_dim = self._keys.shape
-        if k.shape != v.shape or (*k.shape[:2], k.shape[3]) != (batch, heads, head_dim):
+        batch, heads, _, head_dim = self._values.shape
+        observed = self._keys.shape[3] - head_dim
+        if v.shape != (batch, heads, v.shape[2], head_dim) or k.shape != (*v.shape[:3], head_dim + observed):
+            more = f", and {observed} more of keys" if observed else ""
             raise ValueError(
-                f"the cache holds (batch={batch}, kv_heads={heads}, …, head_dim={head_dim}); "
+                f"the cache holds (batch={batch}, kv_heads={heads}, …, head_dim={head_dim}{more}); "
                 f"got k {tuple(k.shape)} and v {tuple(v.shape)}"
             )
         if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):

@@ -61,7 +61,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     """For people: a table."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # Names stay in one piece, however narrow the terminal.
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "kind"))
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     out.print(table)

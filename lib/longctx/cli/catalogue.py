@@ -11,7 +11,7 @@ import typer
 
 from longctx import data
 from longctx.attention import PATTERNS
-from longctx.cli.app import app, print_json, print_table
+from longctx.cli.app import app, out, print_json, print_table
 from longctx.cli.runs import JsonOption
 from longctx.experiments import declared_experiments, default_store, home, project_root
 from longctx.experiments.declared import read_experiment
@@ -20,18 +20,19 @@ from longctx.model.config import FAMILIES
 from longctx.notebook import defaults, notebooks
 from longctx.objectives import causal
 from longctx.positions import POSITIONS
+from longctx.positions.sampling import SAMPLINGS
 from longctx.positions.scaling import SCALINGS
 from longctx.registry import Registry
 
-Kind = Literal["positions", "scalings", "patterns", "families", "objectives", "experiments", "notebooks"]
+Kind = Literal["positions", "patterns", "families", "objectives", "experiments", "notebooks"]
 Rows = list[dict[str, Any]]
 
 
-def _strategies(registry: Registry[Any]) -> Rows:
+def _strategies(registry: Registry[Any], kind: str | None = None) -> Rows:
     return [
         {
             "name": entry.name,
-            **({"kind": entry.target.kind} if hasattr(entry.target, "kind") else {}),
+            **({"kind": named} if (named := kind or getattr(entry.target, "kind", None)) else {}),
             "parameters": {
                 name: None if field.is_required() else field.default
                 for name, field in entry.config.model_fields.items()
@@ -57,8 +58,9 @@ def _experiments() -> Rows:
 
 
 CATALOGUES: dict[str, Callable[[], Rows]] = {
-    "positions": lambda: _strategies(POSITIONS),
-    "scalings": lambda: _strategies(SCALINGS),
+    "positions": lambda: (
+        _strategies(POSITIONS) + _strategies(SCALINGS, "scaling of rope") + _strategies(SAMPLINGS, "sampling")
+    ),
     "patterns": lambda: _strategies(PATTERNS),
     "families": lambda: [{"name": name, "defaults": fields} for name, fields in FAMILIES.items()],
     "objectives": lambda: [{"name": "causal", "summary": (causal.__doc__ or "").strip()}],
@@ -87,12 +89,14 @@ def list_(
     if not rows:
         raise ValueError(f"there are no {kind} here; run from the source tree")
     print_table(kind, list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+    if len(rows) > 9:
+        out.print(f"{len(rows)} {kind}")
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k}={v}" for k, v in value.items()) or "–"
-    return str(value)
+    return str(value).removeprefix("https://")
 
 
 @app.command(rich_help_panel="Look around")

@@ -118,7 +118,12 @@ def _train(
             shown(tokens_per_second=tokens_per_second, **state)
 
     losses = train(
-        model, lambda step: batches(step=step), spec.training, checkpoints=checkpoints, progress=after_step
+        model,
+        lambda step: batches(step=step),
+        spec.training,
+        seed=spec.seed,
+        checkpoints=checkpoints,
+        progress=after_step,
     )
     where = provenance(started, spec.training.threads)
     save_weights(store.weights_to_write(spec.training_key), model, {"training_key": spec.training_key})

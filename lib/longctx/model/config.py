@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from longctx.attention import PATTERNS
+from longctx.attention import PATTERNS, build_pattern
 from longctx.positions import POSITIONS
 from longctx.registry import Registry, format_call
 
@@ -97,6 +97,16 @@ class ModelConfig(BaseModel):
             raise ValueError(f"d_model={self.d_model} must be a multiple of n_heads={self.n_heads}")
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads={self.n_heads} must be a multiple of n_kv_heads={self.n_kv_heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _looks_back_where_it_must(self) -> ModelConfig:
+        encoding = POSITIONS[POSITIONS.parse(self.position).name].target
+        if encoding.causal_only and not build_pattern(self.attention).causal:
+            raise ValueError(
+                f"position={self.position!r} has a meaning only where no query looks to its right; "
+                f"got attention={self.attention!r}"
+            )
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from longctx.attention import KVCache, Pattern, attend
 from longctx.model import fused
 from longctx.model.config import ModelConfig
-from longctx.positions import PositionEncoding
+from longctx.positions import PositionEncoding, build_position
 
 
 def norm(config: ModelConfig) -> nn.Module:
@@ -19,11 +20,25 @@ def norm(config: ModelConfig) -> nn.Module:
     return nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=config.bias)
 
 
+def build_encoding(config: ModelConfig) -> PositionEncoding:
+    """The position encoding of a config, for all layers or for one of them."""
+    return build_position(
+        config.position,
+        d_model=config.d_model,
+        n_heads=config.n_heads,
+        n_kv_heads=config.n_kv_heads,
+        head_dim=config.head_dim,
+    )
+
+
 class Attention(nn.Module):
     """Multi-head attention with shared key and value heads (MHA, GQA, MQA)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        position = build_encoding(config)
+        #: The layer's own encoding, if layers do not share one.
+        self.position = position if position.per_layer else None
         self.heads = (config.n_heads, config.n_kv_heads, config.n_kv_heads)
         self.head_dim = config.head_dim
         self.qkv = nn.Linear(config.d_model, sum(self.heads) * self.head_dim, bias=config.bias)
@@ -46,6 +61,10 @@ class Attention(nn.Module):
                 strict=True,
             )
         )
+        if self.position is not None:
+            position = self.position
+        if (observed := position.observe(x)) is not None:
+            k = torch.cat([k, observed.to(k.dtype)], dim=-1)
         k_pos = positions
         if cache is not None:
             k, v, k_pos = cache.append(k, v)

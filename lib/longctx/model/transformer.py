@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from longctx.attention import KVCache, build_pattern
 from longctx.model.config import ModelConfig
-from longctx.model.layers import Block, norm
-from longctx.positions import build_position
+from longctx.model.layers import Block, build_encoding, norm
+from longctx.positions import PositionEncoding
 
 
 class Transformer(nn.Module):
@@ -22,9 +22,9 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.pattern = build_pattern(config.attention)
-        self.position = build_position(
-            config.position, d_model=config.d_model, n_heads=config.n_heads, head_dim=config.head_dim
-        )
+        position = build_encoding(config)
+        #: What all layers share; an encoding of which each layer has its own leaves nothing here.
+        self.position = PositionEncoding() if position.per_layer else position
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.final_norm = norm(config)
@@ -74,12 +74,14 @@ class Transformer(nn.Module):
     def new_cache(self, batch: int, max_length: int) -> list[KVCache]:
         """An empty cache for each layer, for ``batch`` sequences of at most ``max_length`` tokens."""
         config, weight = self.config, self.embedding.weight
+        observed = build_encoding(config).observed
         return [
             KVCache(
                 batch,
                 config.n_kv_heads,
                 max_length,
                 config.head_dim,
+                observed=observed,
                 dtype=weight.dtype,
                 device=weight.device,
             )
@@ -105,9 +107,9 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Transformer:
         # A stream for each name: models that differ in one part share the start of all others. The
         # generator reads only 32 bits of its seed, hence the hash.
         generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
-        if name == "position":
-            model.position.reset_parameters(generator)
-        elif isinstance(module, nn.Linear | nn.Embedding) and not name.startswith("position."):
+        if isinstance(module, PositionEncoding):
+            module.reset_parameters(generator)
+        elif isinstance(module, nn.Linear | nn.Embedding) and "position." not in name:
             if not (module is model.head and config.tie_embeddings):
                 writes = name.endswith((".attention.out", ".feed_forward.down"))
                 std = residual_std if writes else config.init_std

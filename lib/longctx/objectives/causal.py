@@ -16,10 +16,13 @@ CHUNK = 256
 
 
 def causal_loss(
-    model: Transformer, inputs: Int[Tensor, "batch length"], targets: Int[Tensor, "batch length"]
+    model: Transformer,
+    inputs: Int[Tensor, "batch length"],
+    targets: Int[Tensor, "batch length"],
+    positions: Int[Tensor, " length"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean −log p(target | tokens up to it), in nats a token."""
-    hidden = model.hidden(inputs).flatten(0, 1)
+    """Mean −log p(target | tokens up to it), in nats a token; the inputs stand at 0, 1, … or where said."""
+    hidden = model.hidden(inputs, positions).flatten(0, 1)
     return linear_cross_entropy(hidden, model.head.weight, targets.flatten())
 
 

@@ -15,6 +15,8 @@ class ALiBiConfig(PositionConfig):
     name: Literal["alibi"] = "alibi"
     #: Learn the slopes instead of fixing them; they start at the paper's values and stay positive.
     learned: bool = Field(False, examples=[False, True])
+    #: Penalise keys to the right as those to the left. Otherwise each side has slopes of its own.
+    symmetric: bool = Field(True, examples=[True, False])
 
 
 @register(ALiBiConfig, source="https://arxiv.org/abs/2108.12409")
@@ -24,6 +26,10 @@ class ALiBi(PositionEncoding):
     The slopes :math:`m_h` are a geometric sequence, so that some heads see far and others only near.
     Nothing is added to the embeddings, and nothing depends on the training length: that is why nothing
     breaks beyond it.
+
+    The paper is about causal attention, where no key is to the right. Where some are, a symmetric bias does
+    not tell left from right; its authors then suggest slopes for each side. Here the two sides of H heads
+    take turns in the sequence for 2H heads, so that no head has the same slope to both.
     """
 
     kind = "bias"
@@ -33,21 +39,27 @@ class ALiBi(PositionEncoding):
         super().__init__()
         self.config = config
         slopes = torch.tensor(geometric_slopes(n_heads))
+        if not config.symmetric:
+            slopes = torch.tensor(geometric_slopes(2 * n_heads)).view(n_heads, 2).T
         if config.learned:
             self.log_slopes = torch.nn.Parameter(slopes.log())
         else:
             self.register_buffer("fixed_slopes", slopes, persistent=False)
 
     @property
-    def slopes(self) -> Float[Tensor, " heads"]:
-        """The slope of each head."""
+    def slopes(self) -> Float[Tensor, "*sides heads"]:
+        """The slope of each head; if the bias is not symmetric, to the left and to the right."""
         return self.log_slopes.exp() if self.config.learned else self.get_buffer("fixed_slopes")
 
     def bias(
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
     ) -> Float[Tensor, "*blocks heads queries keys"]:
-        distance = (q_pos[..., :, None] - k_pos[..., None, :]).abs()
-        return -self.slopes[:, None, None] * distance[..., None, :, :]
+        distance = (q_pos[..., :, None] - k_pos[..., None, :])[..., None, :, :]
+        slopes = self.slopes[..., None, None]
+        if self.config.symmetric:
+            return -slopes * distance.abs()
+        left, right = slopes
+        return right * distance.clamp(max=0) - left * distance.clamp(min=0)
 
 
 def geometric_slopes(n_heads: int) -> list[float]:

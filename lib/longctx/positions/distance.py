@@ -1,4 +1,4 @@
-"""Biases of the distance alone, evaluated once a distance and not once a pair."""
+"""What depends on the distance alone, evaluated once a distance and not once a pair."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,29 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 
+def distances(
+    q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
+) -> tuple[Int[Tensor, " n"], Int[Tensor, "*blocks queries keys"]]:
+    """The distances i − j that occur, and where among them each pair finds its own.
+
+    L queries and L keys have L² pairs but 2L − 1 distances.
+    """
+    apart = q_pos[..., :, None] - k_pos[..., None, :]
+    low, high = (int(end) for end in apart.aminmax())
+    if high - low < apart.numel():
+        return torch.arange(low, high + 1, device=apart.device), apart - low
+    return apart.unique(return_inverse=True)
+
+
 def by_distance(
     function: Callable[[Int[Tensor, " n"]], Float[Tensor, "n heads"]],
     q_pos: Int[Tensor, "*blocks queries"],
     k_pos: Int[Tensor, "*blocks keys"],
 ) -> Float[Tensor, "*blocks heads queries keys"]:
-    """``function`` of i − j for every pair: L queries and L keys have L² pairs but 2L − 1 distances."""
-    distance = q_pos[..., :, None] - k_pos[..., None, :]
-    if distance.numel() > 1 and not torch.compiler.is_compiling():
-        low, high = (int(end) for end in distance.aminmax())
-        if high - low < distance.numel():
-            table = function(torch.arange(low, high + 1, device=distance.device))
-            return embedding(distance - low, table).movedim(-1, -3)
-    return function(distance.flatten()).unflatten(0, distance.shape).movedim(-1, -3)
+    """``function`` of i − j for every pair."""
+    pairs = q_pos.numel() * k_pos.shape[-1]
+    if pairs == 1 or torch.compiler.is_compiling():  # as inside a kernel of FlexAttention
+        apart = q_pos[..., :, None] - k_pos[..., None, :]
+        return function(apart.flatten()).unflatten(0, apart.shape).movedim(-1, -3)
+    table, index = distances(q_pos, k_pos)
+    return embedding(index, function(table)).movedim(-1, -3)

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from pydantic import BeforeValidator, Field, SerializeAsAny
 from torch import Tensor
 
@@ -86,8 +86,8 @@ class RoPE(PositionEncoding):
         self,
         q: Float[Tensor, "batch heads queries head_dim"],
         k: Float[Tensor, "batch kv_heads keys head_dim"],
-        q_pos: Int[Tensor, " queries"],
-        k_pos: Int[Tensor, " keys"],
+        q_pos: Real[Tensor, " queries"],
+        k_pos: Real[Tensor, " keys"],
     ) -> tuple[Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch kv_heads keys head_dim"]]:
         length = 0
         if self.config.scaling is not None and self.config.scaling.follows_length:
@@ -103,7 +103,7 @@ class RoPE(PositionEncoding):
         return torch.cat([turn(turning, cos, sin, interleaved=interleaved), still], dim=-1)
 
     def cos_sin(
-        self, positions: Int[Tensor, " length"], dtype: torch.dtype, length: int = 0
+        self, positions: Real[Tensor, " length"], dtype: torch.dtype, length: int = 0
     ) -> tuple[Float[Tensor, "length pairs"], Float[Tensor, "length pairs"]]:
         """Cosine and sine of every angle, kept for the next layer that asks with the same tensor."""
         # Inference tensors have no version by which a change in place could be noticed.

@@ -48,13 +48,17 @@ class Sinusoidal(PositionEncoding):
         return self.learned_scale if self.config.learned_scale else self.get_buffer("fixed_scale")
 
     def embed(self, positions: Int[Tensor, "*batch length"]) -> Float[Tensor, "*batch length d_model"]:
-        # In float64: a float32 angle at position 10^6 is wrong in the second decimal.
-        exponent = (
-            torch.arange(0, self.d_model, 2, device=positions.device, dtype=torch.float64) / self.d_model
-        )
-        angle = positions[..., None].double() * self.config.base**-exponent
-        pairs = torch.stack([angle.sin(), angle.cos()], dim=-1)
-        scale = self.scale
+        vectors, scale = sinusoids(positions, self.d_model, self.config.base), self.scale
         if not self.config.learned_scale:
-            return (self.config.scale * pairs.flatten(-2)).to(scale.dtype)
-        return scale * pairs.flatten(-2).to(scale.dtype)
+            return (self.config.scale * vectors).to(scale.dtype)
+        return scale * vectors.to(scale.dtype)
+
+
+def sinusoids(
+    positions: Int[Tensor, "*shape"], channels: int, base: float = 10_000.0
+) -> Float[Tensor, "*shape channels"]:
+    """Sines and cosines of each position in turn, in float64."""
+    # A float32 angle at position 10^6 is wrong in the second decimal.
+    exponent = torch.arange(0, channels, 2, device=positions.device, dtype=torch.float64) / channels
+    angle = positions[..., None].double() * base**-exponent
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from longctx.model import Transformer
 from longctx.objectives import causal_loss
+from longctx.positions.sampling import build_sampling
 from longctx.training.checkpoints import Checkpoints, restore, snapshot
 from longctx.training.environment import deterministic, keep_freed_memory
 from longctx.training.optimiser import TrainingSpec, build_optimiser, learning_rate
@@ -33,10 +34,13 @@ def train(
     batches: Batches,
     spec: TrainingSpec,
     *,
+    seed: int = 0,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> list[float]:
     """Train ``model`` in place; the loss of every step, in nats a token.
+
+    The seed is that of the positions, if the spec samples them.
 
     With checkpoints, an interrupted run goes on from the last sound one and ends with the same bits as one
     that was never interrupted.
@@ -44,7 +48,7 @@ def train(
     Raises:
         FloatingPointError: the loss is not finite; the message names the step.
     """
-    stepper = Stepper(model, spec)
+    stepper = Stepper(model, spec, seed)
     losses = restore(model, stepper.optimiser, checkpoints) if checkpoints is not None else []
     with deterministic(spec.threads):
         began, start = time.perf_counter(), len(losses)
@@ -62,10 +66,11 @@ def train(
 class Stepper:
     """One optimiser step after another; what `train` repeats, and what benchmarks time."""
 
-    def __init__(self, model: Transformer, spec: TrainingSpec) -> None:
+    def __init__(self, model: Transformer, spec: TrainingSpec, seed: int = 0) -> None:
         keep_freed_memory()
         model.train()
-        self.model, self.spec = model, spec
+        self.model, self.spec, self.seed = model, spec, seed
+        self._sampling = None if spec.positions is None else build_sampling(spec.positions)
         self.optimiser = build_optimiser(model, spec)
         self._loss = torch.compile(causal_loss) if spec.compile else causal_loss
         self._device = model.embedding.weight.device.type
@@ -80,7 +85,8 @@ class Stepper:
         for part in range(spec.accumulate):
             inputs, targets = batches(step * spec.accumulate + part)
             with torch.autocast(self._device, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-                loss = self._loss(self.model, inputs, targets) / spec.accumulate
+                where = self._positions(step * spec.accumulate + part, inputs.device)
+                loss = self._loss(self.model, inputs, targets, where) / spec.accumulate
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
@@ -92,3 +98,8 @@ class Stepper:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return total
+
+    def _positions(self, part: int, device: torch.device) -> Int[Tensor, " length"] | None:
+        if self._sampling is None:
+            return None
+        return self._sampling.positions(self.spec.length, seed=self.seed, step=part).to(device)

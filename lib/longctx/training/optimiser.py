@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import (
@@ -14,8 +14,12 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
+    model_validator,
 )
 from torch import nn
+
+from longctx.positions.sampling import build_sampling
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -46,6 +50,19 @@ class TrainingSpec(BaseModel):
     compile: bool = False
     #: Part of the spec, because it changes the last bits.
     threads: PositiveInt = 1
+    #: A sampling of positions, as `build_sampling` reads it; None: tokens stand at 0 … length − 1.
+    positions: str | None = None
+
+    @field_validator("positions", mode="before")
+    @classmethod
+    def _positions(cls, value: Any) -> str | None:
+        return None if value is None else str(build_sampling(value))
+
+    @model_validator(mode="after")
+    def _positions_suffice(self) -> TrainingSpec:
+        if self.positions is not None:
+            build_sampling(self.positions).reach(self.length)
+        return self
 
     @property
     def tokens(self) -> int:

@@ -24,6 +24,8 @@ class Task:
     k_pos: Int[Tensor, " keys"]
     #: Whether both position vectors are 0 … length − 1.
     standard: bool
+    #: By what inner products are multiplied: 1/√head_dim, whatever channels an encoding has added.
+    scale: float
 
     def bias(
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
@@ -37,9 +39,14 @@ class Task:
         return self.bias(self.q_pos[:1], self.k_pos[:1]) is not None
 
     @property
+    def scored(self) -> bool:
+        """Whether logits are what the position encoding's `score` says, and no inner products."""
+        return self.position is not None and type(self.position).score is not PositionEncoding.score
+
+    @property
     def plain(self) -> bool:
-        """Whether attention is full and without a bias, so that torch's own kernels need no mask."""
-        return isinstance(self.pattern, Full) and not self.biased
+        """Whether attention is full and of inner products alone, so that torch's kernels need no mask."""
+        return isinstance(self.pattern, Full) and not self.biased and not self.scored
 
 
 def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -15,14 +15,15 @@ from torch.nn.functional import pad
 from longctx.attention.executors import kernel, tiles
 from longctx.attention.executors.base import Task, as_autocast
 from longctx.attention.executors.plan import Group, Piece, block_size, cut, plan
+from longctx.attention.executors.scored import attend_scored
 
 #: Numbers that a piece of work may hold at a time (windows of keys and values, or logits).
 BUDGET = 2**21
 
 
 def attend_blocks(
-    q: Float[Tensor, "batch heads length head_dim"],
-    k: Float[Tensor, "batch kv_heads length head_dim"],
+    q: Float[Tensor, "batch heads length q_channels"],
+    k: Float[Tensor, "batch kv_heads length k_channels"],
     v: Float[Tensor, "batch kv_heads length head_dim"],
     task: Task,
 ) -> Float[Tensor, "batch heads length head_dim"]:
@@ -33,6 +34,8 @@ def attend_blocks(
     """
     if not task.standard:
         raise ValueError("the blocks executor needs queries and keys at positions 0 … length − 1; use dense")
+    if task.scored:
+        return attend_scored(q, k, v, task)
     q, k, v = as_autocast(q, k, v)
     length, block = q.shape[2], block_size(task.pattern)
     if padding := -length % block:
@@ -116,6 +119,7 @@ class BlockAttention(torch.autograd.Function):
                     tiles.take_windows(K, piece),
                     tiles.take_windows(V, piece),
                     tiles.spread(bias, piece, kv_heads, shared),
+                    layout.task.scale,
                 )
                 tiles.put_rows(Y, piece, y)
                 norms.append(norm)
@@ -145,6 +149,7 @@ class BlockAttention(torch.autograd.Function):
                     tiles.take_windows(K, piece),
                     tiles.take_windows(V, piece),
                     tiles.spread(bias.detach(), piece, kv_heads, shared),
+                    layout.task.scale,
                     tiles.take_rows(Y, piece),
                     next(norms),
                     with_bias=bool(learned),

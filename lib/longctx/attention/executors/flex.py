@@ -24,17 +24,23 @@ BLOCK = 128
 
 
 def attend_flex(
-    q: Float[Tensor, "batch heads length head_dim"],
-    k: Float[Tensor, "batch kv_heads length head_dim"],
+    q: Float[Tensor, "batch heads length q_channels"],
+    k: Float[Tensor, "batch kv_heads length k_channels"],
     v: Float[Tensor, "batch kv_heads length head_dim"],
     task: Task,
 ) -> Float[Tensor, "batch heads length head_dim"]:
     """Attention over the touched blocks, masked and biased inside the kernel.
 
     Raises:
-        ValueError: positions other than 0 … length − 1, for which a block's neighbours are not known; inputs
-            that need a gradient on a CPU, where FlexAttention has none.
+        ValueError: positions other than 0 … length − 1, for which a block's neighbours are not known; an
+            encoding that scores pairs, which the kernel sees one at a time; inputs that need a gradient on a
+            CPU, where FlexAttention has none.
     """
+    if task.scored:
+        raise ValueError(
+            "the flex executor adds to inner products, and this encoding scores pairs in its own way; "
+            "use dense or blocks"
+        )
     if not task.standard:
         raise ValueError("the flex executor needs queries and keys at positions 0 … length − 1; use dense")
     if q.device.type == "cpu" and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
@@ -51,6 +57,7 @@ def attend_flex(
             k,
             v,
             score_mod=_score_mod(task),
+            scale=task.scale,
             block_mask=block_mask(task.pattern, q.shape[2], q.device),
             enable_gqa=q.shape[1] != k.shape[1],
         )

@@ -57,7 +57,7 @@ def attend_halves(
     if padding := -length % 2**depth:
         # No query that is read looks to its right, at padding.
         q, k, v = (pad(x, (0, 0, 0, padding)) for x in (q, k, v))
-    y = HalvedAttention.apply(depth, *(_heads_innermost(x) for x in (q, k, v)))
+    y = HalvedAttention.apply(depth, task.scale, *(_heads_innermost(x) for x in (q, k, v)))
     return y[:, :, :length]
 
 
@@ -65,17 +65,17 @@ class HalvedAttention(torch.autograd.Function):
     """Triangles along the diagonal, then squares twice as large at each level."""
 
     @staticmethod
-    def forward(ctx: Any, depth: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        y, norm = flash(*(_triangles(x, depth) for x in (q, k, v)), is_causal=True)
+    def forward(ctx: Any, depth: int, scale: float, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        y, norm = flash(*(_triangles(x, depth) for x in (q, k, v)), is_causal=True, scale=scale)
         out, norms = _whole(y, len(q)), _whole(norm[..., None], len(q))
         for level in range(depth):
-            y, norm = flash(_second(q, level), _first(k, level), _first(v, level))
+            y, norm = flash(_second(q, level), _first(k, level), _first(v, level), scale=scale)
             so_far, known, new = _second(out, level), _second(norms, level), norm[..., None]
             # Softmaxes over disjoint keys are averaged by their normalisers, which are kept as logarithms.
             weight = torch.sigmoid(new - known)
             so_far.copy_(torch.lerp(so_far.to(weight.dtype), y.to(weight.dtype), weight))
             known.copy_(torch.logaddexp(known, new))
-        ctx.depth = depth
+        ctx.depth, ctx.scale = depth, scale
         ctx.save_for_backward(q, k, v, out, norms)
         return out
 
@@ -86,14 +86,17 @@ class HalvedAttention(torch.autograd.Function):
         # With the normaliser of the whole row, each tile's gradient is its part of the whole gradient.
         tensors, depth = (_heads_innermost(grad), q, k, v, out, norms), ctx.depth
         *parts, norm = (_triangles(x, depth) for x in tensors)
-        gq, gk, gv = (_whole(g, len(q)) for g in flash_backward(*parts, norm[..., 0], 0.0, True))
+        gq, gk, gv = (
+            _whole(g, len(q)) for g in flash_backward(*parts, norm[..., 0], 0.0, True, scale=ctx.scale)
+        )
         for level in range(depth):
             g, Q, y, norm = (_second(x, level) for x in (tensors[0], q, out, norms))
-            dq, dk, dv = flash_backward(g, Q, _first(k, level), _first(v, level), y, norm[..., 0], 0.0, False)
+            keys, values = _first(k, level), _first(v, level)
+            dq, dk, dv = flash_backward(g, Q, keys, values, y, norm[..., 0], 0.0, False, scale=ctx.scale)
             _second(gq, level).add_(dq)
             _first(gk, level).add_(dk)
             _first(gv, level).add_(dv)
-        return None, gq, gk, gv
+        return None, None, gq, gk, gv
 
 
 def _depth(length: int) -> int:

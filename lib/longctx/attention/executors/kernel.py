@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,25 +22,33 @@ def has_flash(q: Tensor) -> bool:
     return q.device.type == "cpu"
 
 
-def forward(q: Queries, k: Keys, v: Keys, bias: Logits) -> tuple[Queries, Rows]:
+def forward(q: Queries, k: Keys, v: Keys, bias: Logits, scale: float) -> tuple[Queries, Rows]:
     """The output, and the logarithm of each row's normaliser, which is all that the gradient needs.
 
     ``bias`` is added to the logits and is −∞ where a query may not look.
     """
     if has_flash(q):
-        return flash(q, k, v, attn_mask=bias)
-    logits = q @ k.mT / math.sqrt(q.shape[-1]) + bias
+        return flash(q, k, v, attn_mask=bias, scale=scale)
+    logits = q @ k.mT * scale + bias
     norm = logits.logsumexp(-1)
     return ((logits - norm[..., None]).exp().to(v.dtype) @ v), norm
 
 
 def backward(
-    grad: Queries, q: Queries, k: Keys, v: Keys, bias: Logits, out: Queries, norm: Rows, *, with_bias: bool
+    grad: Queries,
+    q: Queries,
+    k: Keys,
+    v: Keys,
+    bias: Logits,
+    scale: float,
+    out: Queries,
+    norm: Rows,
+    *,
+    with_bias: bool,
 ) -> tuple[Queries, Keys, Keys, Float[Tensor, "tiles heads queries keys"] | None]:
     """Gradients of queries, keys, values and, if asked for, of each tile's logits."""
     if has_flash(q) and not with_bias:
-        return *flash_backward(grad, q, k, v, out, norm, 0.0, False, attn_mask=bias), None
-    scale = 1 / math.sqrt(q.shape[-1])
+        return *flash_backward(grad, q, k, v, out, norm, 0.0, False, attn_mask=bias, scale=scale), None
     p = torch.add(bias, q @ k.mT, alpha=scale).sub_(norm[..., None]).exp_()
     grad_v = p.to(v.dtype).mT @ grad
     row_sum = (grad * out).sum(-1, keepdim=True)

@@ -1,0 +1,82 @@
+"""What a sampling of positions is: a rule that draws increasing positions for each forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt64
+from pydantic import Field
+from torch import Tensor
+
+from longctx.registry import Registry, StrategyConfig
+
+S = TypeVar("S", bound="Sampling")
+
+#: (n) → n random 64-bit numbers.
+Raw = Callable[[int], UInt64[np.ndarray, " n"]]
+#: Positions 0 … max_length − 1 may be drawn.
+Range = Annotated[int, Field(ge=2, examples=[64])]
+
+
+class Sampling(StrategyConfig):
+    """A method to draw positions. A sampling is its own config, and serves every encoding.
+
+    All sequences of a forward pass stand at the same positions.
+    """
+
+    def reach(self, length: int) -> int:
+        """One more than the largest position that ``length`` tokens may get.
+
+        Raises:
+            ValueError: so many tokens do not fit.
+        """
+        raise NotImplementedError
+
+    def draw(self, length: int, raw: Raw) -> Int64[np.ndarray, " length"]:
+        """Increasing positions of ``length`` tokens."""
+        raise NotImplementedError
+
+    def positions(self, length: int, *, seed: int, step: int) -> Int64[Tensor, " length"]:
+        """Those of a step (or micro-batch): a pure function, so that a resumed run sees the same."""
+        # Not the stream that draws the text. Raw output alone is promised never to change.
+        stream = np.random.Philox(np.random.SeedSequence([seed, step, 1]))
+        return torch.from_numpy(self.draw(length, stream.random_raw).astype(np.int64))
+
+
+SAMPLINGS: Registry[type[Sampling]] = Registry("position sampling", "longctx.position_samplings")
+
+
+def register(*, source: str) -> Callable[[type[S]], type[S]]:
+    """Class decorator: enter a sampling, which is its own config, under the default of its ``name``."""
+
+    def enter(sampling: type[S]) -> type[S]:
+        SAMPLINGS.register(sampling, source=source)(sampling)
+        return sampling
+
+    return enter
+
+
+def build_sampling(spec: str | Mapping[str, Any] | Sampling) -> Sampling:
+    """Build a sampling from ``"shape(max_shift=100)"``, a mapping or a sampling.
+
+    Raises:
+        ValueError: unknown name or parameter; the message lists the valid ones.
+    """
+    sampling = SAMPLINGS.parse(spec)
+    assert isinstance(sampling, Sampling)
+    return sampling
+
+
+def below(raw: UInt64[np.ndarray, " n"], limit: int) -> Int64[np.ndarray, " n"]:
+    """Random numbers brought into 0 … limit − 1."""
+    return (raw % np.uint64(limit)).astype(np.int64)
+
+
+def check_fits(sampling: Sampling, length: int, max_length: int) -> int:
+    """``max_length``, if it holds ``length`` positions."""
+    if length > max_length:
+        raise ValueError(f"{sampling}: max_length={max_length} holds no {length} positions")
+    return max_length
