@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
+from longctx.positions.distance import by_distance
 
 #: Parameters stay above this, as in the published code.
 SMALLEST = 0.01
@@ -48,10 +49,11 @@ class KERPLE(PositionEncoding):
     def bias(
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
     ) -> Float[Tensor, "*blocks heads queries keys"]:
-        distance = (q_pos[..., :, None] - k_pos[..., None, :]).abs()[..., None, :, :]
-        a = self.a.clamp(min=SMALLEST)[:, None, None]
+        return by_distance(self._of, q_pos, k_pos)
+
+    def _of(self, apart: Int[Tensor, " n"]) -> Float[Tensor, "n heads"]:
+        distance, a = apart.abs()[:, None], self.a.clamp(min=SMALLEST)
         if self.config.kernel == "log":
-            return -self.p.clamp(min=SMALLEST)[:, None, None] * torch.log1p(a * distance)
-        p = self.p.clamp(SMALLEST, 2.0)[:, None, None]
+            return -self.p.clamp(min=SMALLEST) * torch.log1p(a * distance)
         # The derivative of 0^p by p is not a number; distances are whole, so only 0 lies below 1.
-        return -a * distance.clamp(min=1) ** p * (distance > 0)
+        return -a * distance.clamp(min=1) ** self.p.clamp(SMALLEST, 2.0) * (distance > 0)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
+from longctx.positions.distance import by_distance
 
 
 class T5Config(PositionConfig):
@@ -69,8 +70,9 @@ class T5(PositionEncoding):
     def bias(
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
     ) -> Float[Tensor, "*blocks heads queries keys"]:
-        bucket = self.bucket(q_pos[..., :, None] - k_pos[..., None, :])
-        return nn.functional.embedding(bucket, self.weight).movedim(-1, -3)
+        return by_distance(
+            lambda apart: nn.functional.embedding(self.bucket(apart), self.weight), q_pos, k_pos
+        )
 
     def bucket(self, distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         """The bucket of each distance i − j; it is negative where the key is to the right."""

@@ -53,5 +53,6 @@ def backward(
     grad_v = p.to(v.dtype).mT @ grad
     row_sum = (grad * out).sum(-1, keepdim=True)
     grad_logits = p.mul_((grad @ v.mT).sub_(row_sum))
-    narrow = grad_logits.to(q.dtype) * scale
-    return narrow @ k, narrow.mT @ q, grad_v, grad_logits if with_bias else None
+    narrow = grad_logits.to(q.dtype)
+    # Queries and keys have fewer numbers to scale than their products.
+    return narrow @ (k * scale), narrow.mT @ (q * scale), grad_v, grad_logits if with_bias else None
