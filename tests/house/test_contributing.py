@@ -1,5 +1,7 @@
-"""The examples of CONTRIBUTING.md are complete: each runs, and is held to what every strategy is held to."""
+"""The examples of CONTRIBUTING.md are complete: installed as other people's packages, they run everywhere."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -8,41 +10,96 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+ENCODING, PATTERN = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+(PACKAGE,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 
-CHECK = """
+COMBINE = """
 import torch
-from longctx import attend, build_pattern, build_position, list_patterns, list_positions
-from longctx.attention.patterns.base import build_pattern
+from longctx import attend, build_position, list_patterns, list_positions
+from longctx.attention import PATTERNS
 
 torch.manual_seed(0)
 q, k, v = (torch.randn(1, 2, 150, 8, requires_grad=True) for _ in range(3))
 assert "log_distance" in list_positions() and "anchors" in list_patterns()
+patterns = [str(config) for name in list_patterns() for config in PATTERNS.examples(name)]
 for name in ("log_distance", "log_distance(slope=0.5)", "nope"):
     position = build_position(name, d_model=16, n_heads=2, head_dim=8)
-    for pattern in ("anchors", "anchors(n=70)", "anchors | sliding_window(window=9)", "full"):
+    for pattern in [*patterns, "anchors(n=70)", "anchors | sliding_window(window=9)"]:
         results = []
         for executor in ("dense", "blocks"):
             y = attend(q, k, v, pattern=pattern, position=position, executor=executor)
             results.append((y, *torch.autograd.grad(y.square().sum(), (q, k, v))))
         for dense, blocks in zip(*results):
             torch.testing.assert_close(blocks, dense, atol=1e-5, rtol=1e-5)
-print("checked")
+print("checked", len(patterns))
 """
 
 
-def test_there_is_an_example_of_an_encoding_and_of_a_pattern() -> None:
-    assert ["PositionEncoding" in text or "Pattern" in text for text in EXAMPLES] == [True, True]
+def lines(text: str) -> int:
+    return len([line for line in text.splitlines() if line.strip()])
 
 
-@pytest.mark.parametrize("text", EXAMPLES, ids=["encoding", "pattern"])
-def test_an_example_is_short(text: str) -> None:
-    assert len([line for line in text.splitlines() if line.strip()]) <= 25
+def test_the_examples_are_short() -> None:
+    assert lines(ENCODING) + lines(PACKAGE) <= 20
+    assert lines(PATTERN) <= 25
 
 
-def test_the_examples_run_with_every_executor(tmp_path: Path) -> None:
-    for number, text in enumerate(EXAMPLES):
-        (tmp_path / f"example{number}.py").write_text(text)
-    script = "import example0, example1\n" + CHECK
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.strip() == "checked", done.stderr
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which both examples are installed, each as a package of its own."""
+    target = tmp_path_factory.mktemp("site")
+    renamed = PACKAGE.replace("positions", "patterns").replace("log_distance", "anchors")
+    packages = {
+        "log_distance": (ENCODING, PACKAGE),
+        "anchors": (PATTERN, renamed.replace("log-distance", "anchors")),
+    }
+    for name, (module, package) in packages.items():
+        folder = tmp_path_factory.mktemp(name)
+        (folder / f"{name}.py").write_text(module)
+        (folder / "pyproject.toml").write_text(package)
+        command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--quiet"]
+        subprocess.run([*command, "--target", target, folder], check=True, capture_output=True, text=True)
+    home = tmp_path_factory.mktemp("home")
+    return {**os.environ, "PYTHONPATH": str(target), "LONGCTX_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+def run(installed: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], env=installed, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def test_they_combine_with_every_pattern_and_executor(installed: dict[str, str]) -> None:
+    assert run(installed, "-c", COMBINE).startswith("checked")
+
+
+def test_the_encoding_is_listed_and_trains(installed: dict[str, str], tmp_path: Path) -> None:
+    rows = json.loads(run(installed, "-m", "longctx.cli", "list", "positions", "--json"))
+    (row,) = [row for row in rows if row["name"] == "log_distance"]
+    assert row["kind"] == "bias"
+    assert row["parameters"] == {"slope": 1.0}
+    assert row["source"] == "CONTRIBUTING.md"
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "model: {n_layers: 1, d_model: 16, n_heads: 2, vocab_size: 2048, position: log_distance(slope=2)}\n"
+        "data: {source: sample}\n"
+        "training: {length: 16, batch_size: 4, steps: 3, learning_rate: 0.001, warmup_steps: 1}\n"
+        "evaluation: {lengths: [16, 64], excerpt: 64, documents: 2}\n"
+    )
+    run(installed, "-m", "longctx.cli", "train", str(spec), "--store", str(tmp_path / "store"))
+    (record,) = (tmp_path / "store").glob("*.json")
+    assert '"position": "log_distance(slope=2.0)"' in record.read_text()
+
+
+def test_the_encoding_is_drawn_in_the_comparison(installed: dict[str, str], tmp_path: Path) -> None:
+    chosen = ["-p", "encodings", "log_distance,alibi", "--profile", "smoke", "--out", str(tmp_path)]
+    run(installed, "-m", "longctx.cli", "notebook", "04", *chosen)
+    (notebook,) = tmp_path.glob("*.ipynb")
+    outputs = [
+        output for cell in json.loads(notebook.read_text())["cells"] for output in cell.get("outputs", [])
+    ]
+    text = json.dumps([output.get("text") or output.get("data", {}).get("text/plain") for output in outputs])
+    assert text.count("log_distance") >= 3
