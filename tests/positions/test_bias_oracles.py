@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention
-from x_transformers.x_transformers import DynamicPositionBias
+from x_transformers.x_transformers import AlibiPositionalBias, DynamicPositionBias
 
 from longctx.positions import build_position
 
@@ -170,3 +170,47 @@ def test_one_table_of_distances_gives_what_each_pair_gives(spec):
 def test_impossible_biases_are_refused(spec, message):
     with pytest.raises(ValueError, match=message):
         build(spec)
+
+
+@pytest.mark.parametrize("heads", HEADS)
+def test_learned_slopes_of_alibi_start_at_the_fixed_ones(heads):
+    for symmetric in (True, False):
+        fixed, learned = (
+            build({"name": "alibi", "symmetric": symmetric, "learned": x}, heads) for x in (0, 1)
+        )
+        torch.testing.assert_close(learned.slopes, fixed.slopes)
+
+
+@pytest.mark.parametrize("heads", HEADS)
+def test_alibi_that_is_not_symmetric_penalises_each_side_by_its_own_slope(heads):
+    i, j = torch.tensor([0, 3, 10]), torch.tensor([1, 3, 4, 12])
+    both = build("alibi", 2 * heads).slopes.tolist()
+    bias = build("alibi(symmetric=False)", heads).bias(i, j)
+    for h in range(heads):
+        left, right = both[2 * h], both[2 * h + 1]
+        for x, at in enumerate(i.tolist()):
+            for y, other in enumerate(j.tolist()):
+                expected = -(left if other <= at else right) * abs(at - other)
+                assert bias[h, x, y].item() == pytest.approx(expected, rel=1e-6)
+    one_sided = build("alibi(symmetric=False)", heads)
+    assert not torch.isclose(*one_sided.slopes).any()
+
+
+def test_symmetric_alibi_equals_x_transformers():
+    theirs = AlibiPositionalBias(heads=8, total_heads=8)(20, 20)
+    positions = torch.arange(20)
+    torch.testing.assert_close(build("alibi", 8).bias(positions, positions), theirs)
+
+
+def test_a_bias_of_scattered_positions_is_a_part_of_that_of_all():
+    """Windows on one row where positions are consecutive; a lookup where they are not."""
+    everywhere = torch.arange(60)
+    q_pos, k_pos = torch.tensor([50, 3, 3, 20]), torch.tensor([0, 59, 7])
+    blocks = torch.arange(60).view(4, 15)
+    for spec in ("t5(bidirectional=True)", "kerple", "kerple(kernel='power')", "sandwich", "dynamic_bias"):
+        position = build(spec)
+        whole = position.bias(everywhere, everywhere)
+        torch.testing.assert_close(position.bias(q_pos, k_pos), whole[:, q_pos][:, :, k_pos])
+        of_blocks = position.bias(blocks, blocks.flip(0))
+        for b in range(4):
+            torch.testing.assert_close(of_blocks[b], whole[:, blocks[b]][:, :, blocks[3 - b]])

@@ -1,0 +1,226 @@
+"""How many small faults in the position encodings the tests notice.
+
+    .venv/bin/python tests/mutants.py --sample 200 --seed 0 --out results/benchmarks/mutants.json
+
+A mutant is the library with one fault: a sign, comparison, constant, flag or call changed. Each is met by the
+tests of its own encoding in a process of its own; one that no test notices survives, and is listed.
+"""
+
+import argparse
+import ast
+import copy
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "lib" / "longctx"
+TESTS = ROOT / "tests" / "positions"
+
+BINARY = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+COMPARISONS = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+SWAPPED = {
+    **{
+        a: b
+        for pair in (("min", "max"), ("sin", "cos"), ("floor", "ceil"), ("cat", "stack"))
+        for a, b in (pair, pair[::-1])
+    },
+    "minimum": "maximum",
+    "maximum": "minimum",
+    "zeros": "ones",
+    "ones": "zeros",
+    "zeros_like": "ones_like",
+}
+#: Methods that keep the shape: their receiver can stand for the call.
+DROPPED = {
+    "abs",
+    "clamp",
+    "exp",
+    "log",
+    "log1p",
+    "floor",
+    "ceil",
+    "sqrt",
+    "flip",
+    "cumsum",
+    "sigmoid",
+}
+#: What no behaviour depends on: examples for tests, sources, messages.
+SILENT = {"examples", "source", "f", "match"}
+
+
+def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
+    """Line, description and whole module of every mutant."""
+    nodes = [node for node in ast.walk(tree) if hasattr(node, "lineno")]
+    for index in range(len(nodes)):
+        for variant in range(4):
+            changed = copy.deepcopy(tree)
+            node = [n for n in ast.walk(changed) if hasattr(n, "lineno")][index]
+            if hidden(tree, nodes[index]):
+                break
+            before = ast.unparse(node)
+            if change(node, variant):
+                yield node.lineno, f"{before}  →  {ast.unparse(node)}", changed
+
+
+def change(node: ast.AST, variant: int) -> bool:
+    """Put fault number ``variant`` into the node, if it has so many."""
+    match node:
+        case ast.BinOp() if variant == 0 and (other := BINARY.get(type(node.op))):
+            node.op = other()
+        case ast.Compare(ops=[op]) if variant == 0 and (other := COMPARISONS.get(type(op))):
+            node.ops = [other()]
+        case ast.UnaryOp(op=ast.USub()) if variant == 0 and not isinstance(node.operand, ast.Constant):
+            node.op = ast.UAdd()
+        case ast.UnaryOp(op=ast.Invert() | ast.Not()) if variant == 0:
+            node.op = ast.UAdd() if isinstance(node.op, ast.Invert) else ast.Not()
+            return isinstance(node.op, ast.UAdd)
+        case ast.Constant(value=bool()) if variant == 0:
+            node.value = not node.value
+        case ast.Constant(value=int() | float()) if variant == 0:
+            node.value += 1
+        case ast.IfExp() if variant == 0:
+            node.body, node.orelse = node.orelse, node.body
+        case ast.If() if variant == 0:
+            node.test = ast.UnaryOp(ast.Not(), node.test)
+        case ast.Call(func=ast.Attribute(attr=name)) if variant == 0 and name in SWAPPED:
+            node.func.attr = SWAPPED[name]
+        case ast.Call(func=ast.Attribute(attr=name)) if variant == 1 and name in DROPPED:
+            node.func, node.args, node.keywords = ast.Name("_same", ast.Load()), [node.func.value], []
+        case _:
+            return False
+    return True
+
+
+def hidden(tree: ast.Module, node: ast.AST) -> bool:
+    """Whether a node stands in a docstring, an annotation, an example or a message."""
+    parents = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+    child = node
+    while parent := parents.get(child):
+        if isinstance(parent, ast.keyword) and parent.arg in SILENT:
+            return True
+        if isinstance(parent, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
+            return True
+        if isinstance(parent, ast.AnnAssign | ast.arg) and child is parent.annotation:
+            return True
+        if isinstance(parent, ast.FunctionDef) and child is parent.returns:
+            return True
+        child = parent
+    return False
+
+
+def tests_of(path: Path) -> list[str]:
+    """What pytest runs for a file: the tests that name what it registers, or all."""
+    name = path.stem
+    users = {
+        "distance": "t5 or kerple or dynamic or sandwich or transformer",
+        "mlp": "fire or dynamic",
+        "rope": "rope or layout or projection or yarn or linear or ntk or interpolation",
+        "nope": "nope",
+        "p_rope": "p_rope or rotary or fraction",
+        "longrope": "longrope or rope",
+        "rerope": "remap or window or rerope or self_extend",
+        "self_extend": "remap or window or self_extend",
+        "dual_chunk": "remap or chunk or window or paper",
+    }
+    if "sampling" in path.parts:
+        return [str(TESTS / "test_sampling.py")]
+    if "scaling" in path.parts:
+        return [
+            str(TESTS / "test_rope.py"),
+            str(TESTS / "test_properties.py"),
+            "-k",
+            f"{name} or scal or factor",
+        ]
+    if name == "base":
+        return [str(TESTS)]
+    return [str(TESTS), "-k", users.get(name, name)]
+
+
+def survives(source: str, path: Path, library: Path, seconds: int) -> bool:
+    """Whether all tests pass with ``source`` in the place of a file."""
+    target = library / "longctx" / path.relative_to(PACKAGE)
+    original = target.read_text()
+    target.write_text(source)
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        signal.alarm(seconds)  # an endless loop counts as noticed
+        sys.path.insert(0, str(library))
+        import pytest
+
+        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests_of(path)])))
+    _, status = os.waitpid(child, 0)
+    target.write_text(original)
+    return status == 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sample", type=int, help="so many mutants, drawn at random; all by default")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="files whose path holds this")
+    parser.add_argument("--seconds", type=int, default=240, help="the longest that the tests may take")
+    parser.add_argument("--out", type=Path, help="a JSON file for the result")
+    options = parser.parse_args()
+    found = []
+    for path in sorted((PACKAGE / "positions").rglob("*.py")):
+        if path.name != "__init__.py" and options.only in str(path):
+            found += [(path, *mutant) for mutant in mutants(ast.parse(path.read_text()))]
+    total = len(found)
+    if options.sample and options.sample < total:
+        found = sorted(random.Random(options.seed).sample(found, options.sample), key=lambda m: (m[0], m[1]))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    # Imported once, before the mutants fork: all but the library itself.
+    import hypothesis  # noqa: F401
+
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder)
+        shutil.copytree(PACKAGE, library / "longctx", ignore=shutil.ignore_patterns("__pycache__"))
+        sys.dont_write_bytecode = True
+        survivors, by_file = [], Counter()
+        for number, (path, line, what, tree) in enumerate(found, 1):
+            name = str(path.relative_to(PACKAGE))
+            source = ast.unparse(tree) + "\n\ndef _same(x):\n    return x\n"
+            by_file[name] += 1
+            if survives(source, path, library, options.seconds):
+                survivors.append({"file": name, "line": line, "change": what})
+                print(f"survived  {name}:{line}  {what}", flush=True)
+            if number % 20 == 0:
+                print(f"{number}/{len(found)}: {len(survivors)} survived", flush=True)
+    killed = 1 - len(survivors) / len(found)
+    print(f"{len(found)} of {total} mutants, {killed:.1%} noticed")
+    if options.out:
+        result = {"mutants": total, "tried": len(found), "seed": options.seed, "noticed": round(killed, 4)}
+        options.out.write_text(json.dumps({**result, "survivors": survivors}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
