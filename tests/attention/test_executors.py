@@ -148,10 +148,11 @@ def test_blocks_hold_nothing_quadratic(pattern, position):
     assert largest[8192] < 8192**2 / 16
 
 
-@pytest.mark.parametrize("position", ["rope", "alibi"])
+@pytest.mark.parametrize("position", ["rope", "alibi", "pope", "cope", "fox", "shaw", "dual_chunk"])
 def test_mixed_precision_blocks_are_as_close_to_float32_as_dense(position):
-    q, k, v = inputs(300, batch=1)
-    arguments = {"pattern": "sliding_window(window=64)", "position": build(position)}
+    encoding, given = build(position), inputs(300, batch=1)
+    q, k, v = with_observed(encoding, *given)
+    arguments = {"pattern": "sliding_window(window=64)", "position": encoding}
     exact = attend(q, k, v, executor="dense", **arguments)
     with torch.autocast("cpu", torch.bfloat16):
         found = {e: attend(q, k, v, executor=e, **arguments) for e in ("dense", "blocks")}
@@ -159,7 +160,7 @@ def test_mixed_precision_blocks_are_as_close_to_float32_as_dense(position):
     error = {e: (y.float() - exact).abs().max().item() for e, y in found.items()}
     assert error["blocks"] <= 1.5 * error["dense"] < 0.1
     found["blocks"].float().sum().backward()
-    assert q.grad.dtype == torch.float32
+    assert given[0].grad.dtype == torch.float32
 
 
 @pytest.mark.parametrize("executor", ["dense", "blocks"])
