@@ -16,7 +16,7 @@ class T5Config(PositionConfig):
     name: Literal["t5"] = "t5"
     #: Learned scalars a head: half for single distances, half for ranges that widen geometrically.
     num_buckets: int = Field(32, ge=4, multiple_of=4)
-    #: Distances from here on share the last bucket.
+    #: Where the widening ranges would end; the last of them is open, and all larger distances fall into it.
     max_distance: int = Field(128, ge=2)
     #: Half of the buckets for keys to the right, as in an encoder; otherwise those share bucket 0.
     bidirectional: bool = Field(False, examples=[False, True])
