@@ -9,6 +9,7 @@ tests of its own encoding in a process of its own; one that no test notices surv
 import argparse
 import ast
 import copy
+import importlib
 import json
 import os
 import random
@@ -16,8 +17,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,67 +72,66 @@ DROPPED = {
     "cumsum",
     "sigmoid",
 }
-#: What no behaviour depends on: examples for tests, sources, messages.
-SILENT = {"examples", "source", "f", "match"}
+#: Keywords that no behaviour depends on.
+SILENT = {"examples", "source"}
+#: Imported once, before the mutants fork: what tests import, but for the library itself.
+HEAVY = ("hypothesis", "scipy.stats", "torch", "transformers", "x_transformers.x_transformers")
 
 
 def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
     """Line, description and whole module of every mutant."""
-    nodes = [node for node in ast.walk(tree) if hasattr(node, "lineno")]
-    for index in range(len(nodes)):
-        for variant in range(4):
-            changed = copy.deepcopy(tree)
-            node = [n for n in ast.walk(changed) if hasattr(n, "lineno")][index]
-            if hidden(tree, nodes[index]):
-                break
-            before = ast.unparse(node)
-            if change(node, variant):
-                yield node.lineno, f"{before}  →  {ast.unparse(node)}", changed
+    parents = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+    for index, original in enumerate(ast.walk(tree)):
+        if hidden(parents, original):
+            continue
+        for drop in (False, True):
+            if change(copy.deepcopy(original), drop):
+                changed = copy.deepcopy(tree)
+                node = next(islice(ast.walk(changed), index, None))
+                change(node, drop)
+                yield original.lineno, f"{ast.unparse(original)}  →  {ast.unparse(node)}", changed
 
 
-def change(node: ast.AST, variant: int) -> bool:
-    """Put fault number ``variant`` into the node, if it has so many."""
+def change(node: ast.AST, drop: bool) -> bool:
+    """Put a fault into the node, or drop its call, if there is a way to."""
     match node:
-        case ast.BinOp() if variant == 0 and (other := BINARY.get(type(node.op))):
-            node.op = other()
-        case ast.Compare(ops=[op]) if variant == 0 and (other := COMPARISONS.get(type(op))):
-            node.ops = [other()]
-        case ast.UnaryOp(op=ast.USub()) if variant == 0 and not isinstance(node.operand, ast.Constant):
-            node.op = ast.UAdd()
-        case ast.UnaryOp(op=ast.Invert() | ast.Not()) if variant == 0:
-            node.op = ast.UAdd() if isinstance(node.op, ast.Invert) else ast.Not()
-            return isinstance(node.op, ast.UAdd)
-        case ast.Constant(value=bool()) if variant == 0:
-            node.value = not node.value
-        case ast.Constant(value=int() | float()) if variant == 0:
-            node.value += 1
-        case ast.IfExp() if variant == 0:
-            node.body, node.orelse = node.orelse, node.body
-        case ast.If() if variant == 0:
-            node.test = ast.UnaryOp(ast.Not(), node.test)
-        case ast.Call(func=ast.Attribute(attr=name)) if variant == 0 and name in SWAPPED:
-            node.func.attr = SWAPPED[name]
-        case ast.Call(func=ast.Attribute(attr=name)) if variant == 1 and name in DROPPED:
+        case ast.Call(func=ast.Attribute(attr=name)) if drop and name in DROPPED:
             node.func, node.args, node.keywords = ast.Name("_same", ast.Load()), [node.func.value], []
+        case _ if drop:
+            return False
+        case ast.Call(func=ast.Attribute(attr=name)) if name in SWAPPED:
+            node.func.attr = SWAPPED[name]
+        case ast.BinOp() if other := BINARY.get(type(node.op)):
+            node.op = other()
+        case ast.Compare(ops=[op]) if other := COMPARISONS.get(type(op)):
+            node.ops = [other()]
+        case ast.UnaryOp(op=ast.USub() | ast.Invert()) if not isinstance(node.operand, ast.Constant):
+            node.op = ast.UAdd()
+        case ast.Constant(value=bool()):
+            node.value = not node.value
+        case ast.Constant(value=int() | float()):
+            node.value += 1
+        case ast.IfExp():
+            node.body, node.orelse = node.orelse, node.body
+        case ast.If():
+            node.test = ast.UnaryOp(ast.Not(), node.test)
         case _:
             return False
     return True
 
 
-def hidden(tree: ast.Module, node: ast.AST) -> bool:
-    """Whether a node stands in a docstring, an annotation, an example or a message."""
-    parents = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
-    child = node
-    while parent := parents.get(child):
+def hidden(parents: dict[ast.AST, ast.AST], node: ast.AST) -> bool:
+    """Whether a node stands in an annotation, an example, a source or a message."""
+    while parent := parents.get(node):
         if isinstance(parent, ast.keyword) and parent.arg in SILENT:
             return True
         if isinstance(parent, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
             return True
-        if isinstance(parent, ast.AnnAssign | ast.arg) and child is parent.annotation:
+        if isinstance(parent, ast.AnnAssign | ast.arg) and node is parent.annotation:
             return True
-        if isinstance(parent, ast.FunctionDef) and child is parent.returns:
+        if isinstance(parent, ast.FunctionDef) and node is parent.returns:
             return True
-        child = parent
+        node = parent
     return False
 
 
@@ -198,18 +198,20 @@ def main() -> None:
     if options.sample and options.sample < total:
         found = sorted(random.Random(options.seed).sample(found, options.sample), key=lambda m: (m[0], m[1]))
     os.environ["OMP_NUM_THREADS"] = "1"
-    # Imported once, before the mutants fork: all but the library itself.
-    import hypothesis  # noqa: F401
+    for name in HEAVY:
+        importlib.import_module(name)
 
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder)
         shutil.copytree(PACKAGE, library / "longctx", ignore=shutil.ignore_patterns("__pycache__"))
         sys.dont_write_bytecode = True
-        survivors, by_file = [], Counter()
+        for path in sorted({mutant[0] for mutant in found}):
+            if not survives(path.read_text(), path, library, options.seconds):
+                raise SystemExit(f"{path.name}: its tests fail, or there are none, without any mutant")
+        survivors = []
         for number, (path, line, what, tree) in enumerate(found, 1):
             name = str(path.relative_to(PACKAGE))
             source = ast.unparse(tree) + "\n\ndef _same(x):\n    return x\n"
-            by_file[name] += 1
             if survives(source, path, library, options.seconds):
                 survivors.append({"file": name, "line": line, "change": what})
                 print(f"survived  {name}:{line}  {what}", flush=True)

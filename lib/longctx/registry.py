@@ -72,6 +72,16 @@ class Registry(Generic[T]):
 
         return enter
 
+    def register_config(self, *, source: str) -> Callable[[T], T]:
+        """Class decorator: enter a strategy that is its own config."""
+
+        def enter(target: T) -> T:
+            assert isinstance(target, type)
+            assert issubclass(target, StrategyConfig)
+            return self.register(target, source=source)(target)
+
+        return enter
+
     def __iter__(self) -> Iterator[Entry[T]]:
         self._discover()
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))

@@ -52,11 +52,8 @@ def attend(
     queries, keys = q.shape[2], k.shape[2]
     if pattern.causal and queries != keys and q_pos is None:
         raise ValueError(f"with {queries} queries and {keys} keys a causal pattern needs q_pos")
-    if position is not None and position.causal_only and not pattern.causal:
-        raise ValueError(
-            f"{type(position).__name__} has a meaning only where no query looks to its right; "
-            f"got the pattern {pattern}"
-        )
+    if position is not None:
+        position.check_sight(pattern, pattern.causal)
     q_pos, q_standard = _positions("q_pos", q_pos, queries, q.device)
     k_pos, k_standard = _positions("k_pos", k_pos, keys, q.device)
     standard = q_standard and k_standard and queries == keys

@@ -101,12 +101,8 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _looks_back_where_it_must(self) -> ModelConfig:
-        encoding = POSITIONS[POSITIONS.parse(self.position).name].target
-        if encoding.causal_only and not build_pattern(self.attention).causal:
-            raise ValueError(
-                f"position={self.position!r} has a meaning only where no query looks to its right; "
-                f"got attention={self.attention!r}"
-            )
+        pattern = build_pattern(self.attention)
+        POSITIONS[POSITIONS.parse(self.position).name].target.check_sight(pattern, pattern.causal)
         return self
 
     @property

@@ -34,11 +34,10 @@ def build_encoding(config: ModelConfig) -> PositionEncoding:
 class Attention(nn.Module):
     """Multi-head attention with shared key and value heads (MHA, GQA, MQA)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, position: PositionEncoding | None = None) -> None:
         super().__init__()
-        position = build_encoding(config)
         #: The layer's own encoding, if layers do not share one.
-        self.position = position if position.per_layer else None
+        self.position = position
         self.heads = (config.n_heads, config.n_kv_heads, config.n_kv_heads)
         self.head_dim = config.head_dim
         self.qkv = nn.Linear(config.d_model, sum(self.heads) * self.head_dim, bias=config.bias)
@@ -106,10 +105,10 @@ class GatedFeedForward(nn.Module):
 class Block(nn.Module):
     """Pre-norm residual block: x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, position: PositionEncoding | None = None) -> None:
         super().__init__()
         self.attention_norm, self.feed_forward_norm = norm(config), norm(config)
-        self.attention = Attention(config)
+        self.attention = Attention(config, position)
         self.feed_forward = (GatedFeedForward if config.activation == "swiglu" else FeedForward)(config)
 
     def forward(

@@ -25,8 +25,12 @@ class Transformer(nn.Module):
         position = build_encoding(config)
         #: What all layers share; an encoding of which each layer has its own leaves nothing here.
         self.position = PositionEncoding() if position.per_layer else position
+        self.observed = position.observed
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(
+            Block(config, build_encoding(config) if position.per_layer else None)
+            for _ in range(config.n_layers)
+        )
         self.final_norm = norm(config)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
@@ -74,14 +78,13 @@ class Transformer(nn.Module):
     def new_cache(self, batch: int, max_length: int) -> list[KVCache]:
         """An empty cache for each layer, for ``batch`` sequences of at most ``max_length`` tokens."""
         config, weight = self.config, self.embedding.weight
-        observed = build_encoding(config).observed
         return [
             KVCache(
                 batch,
                 config.n_kv_heads,
                 max_length,
                 config.head_dim,
-                observed=observed,
+                observed=self.observed,
                 dtype=weight.dtype,
                 device=weight.device,
             )

@@ -42,6 +42,19 @@ class PositionEncoding(nn.Module):
     #: Channels that `observe` adds to each key.
     observed: int = 0
 
+    @classmethod
+    def check_sight(cls, pattern: object, causal: bool) -> None:
+        """Refuse a pattern in which queries look to their right, where the encoding has no meaning there.
+
+        Raises:
+            ValueError: names the encoding and the pattern.
+        """
+        if cls.causal_only and not causal:
+            raise ValueError(
+                f"{cls.__name__} has a meaning only where no query looks to its right; "
+                f"got the pattern {pattern}"
+            )
+
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial values of what is learned; most encodings learn nothing or start at set values."""
 
@@ -58,8 +71,9 @@ class PositionEncoding(nn.Module):
     ) -> tuple[Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch kv_heads keys head_dim"]]:
         """Queries and keys turned by their positions.
 
-        Keys come with the channels of `observe`. What is returned may have more channels than came, equally
-        many in queries and keys; logits are their inner products, divided by √head_dim as ever.
+        Keys come with the channels of `observe`. What is returned may have more channels than came: equally
+        many in queries and keys, since logits are their inner products, divided by √head_dim as ever; or
+        whatever the encoding's own `score` reads.
         """
         return q, k
 

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
+from longctx.positions.distance import look_up
 
 
 class DeBERTaConfig(PositionConfig):
@@ -52,11 +53,7 @@ class DeBERTa(PositionEncoding):
         allowed: Bool[Tensor, "queries keys"],
     ) -> Float[Tensor, "batch heads queries keys"]:
         limit = self.config.max_distance
-        distance = q_pos[:, None] - k_pos
-
-        def seen(x: Tensor, table: Tensor, apart: Tensor) -> Tensor:
-            row = (apart + limit).clamp(0, 2 * limit - 1)
-            return (x @ table.to(x.dtype).mT).gather(-1, row.expand(*x.shape[:2], -1, -1))
-
-        content = seen(q, self.keys, distance) + seen(k, self.queries, distance.mT).mT
-        return (q @ k.mT + content) / (3 * q.shape[-1]) ** 0.5
+        row = (q_pos[:, None] - k_pos + limit).clamp(0, 2 * limit - 1)
+        asked = look_up(q @ self.keys.to(q.dtype).mT, row)
+        answered = look_up(k @ self.queries.to(k.dtype).mT, row.mT).mT
+        return (q @ k.mT + asked + answered) / (3 * q.shape[-1]) ** 0.5

@@ -43,5 +43,12 @@ def by_distance(
     return embedding(index, function(table)).movedim(-1, -3)
 
 
+def look_up(
+    values: Float[Tensor, "batch heads queries n"], index: Int[Tensor, "queries keys"]
+) -> Float[Tensor, "batch heads queries keys"]:
+    """For every pair, the entry of its query's row that ``index`` names."""
+    return values.gather(-1, index.expand(*values.shape[:2], -1, -1))
+
+
 def _consecutive(positions: Int[Tensor, "*blocks length"]) -> bool:
     return bool((positions.diff() == 1).all())

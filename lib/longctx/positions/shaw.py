@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
+from longctx.positions.distance import look_up
 
 
 class ShawConfig(PositionConfig):
@@ -50,5 +51,4 @@ class Shaw(PositionEncoding):
     ) -> Float[Tensor, "batch heads queries keys"]:
         limit = self.config.max_distance
         row = (q_pos[:, None] - k_pos).clamp(-limit, limit) + limit
-        views = (q @ self.weight.to(q.dtype).mT).gather(-1, row.expand(*q.shape[:2], -1, -1))
-        return (q @ k.mT + views) / q.shape[-1] ** 0.5
+        return (q @ k.mT + look_up(q @ self.weight.to(q.dtype).mT, row)) / q.shape[-1] ** 0.5

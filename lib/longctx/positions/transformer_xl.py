@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
-from longctx.positions.distance import distances
+from longctx.positions.distance import distances, look_up
 from longctx.positions.sinusoidal import sinusoids
 
 
@@ -51,7 +51,5 @@ class TransformerXL(PositionEncoding):
     ) -> Float[Tensor, "batch heads queries keys"]:
         table, index = distances(q_pos, k_pos)
         relative = self.weight @ sinusoids(table, self.d_model).to(self.weight.dtype).mT
-        place = ((q + self.place.to(q.dtype)) @ relative.to(q.dtype)).gather(
-            -1, index.expand(*q.shape[:2], -1, -1)
-        )
+        place = look_up((q + self.place.to(q.dtype)) @ relative.to(q.dtype), index)
         return ((q + self.content.to(q.dtype)) @ k.mT + place) / q.shape[-1] ** 0.5

@@ -23,7 +23,6 @@ def attend_dense(
         ValueError: a query that may look at no key.
     """
     grouped, scale = q.shape[1] != k.shape[1], task.scale
-    bias = task.bias(task.q_pos, task.k_pos)
     if task.plain:
         if not task.pattern.causal:
             return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)
@@ -34,7 +33,7 @@ def attend_dense(
         _check_rows(mask, task)
     if task.scored:
         return attend_tile(q, k, v, task, mask, task.q_pos, task.k_pos)
-    if bias is not None:
+    if (bias := task.bias(task.q_pos, task.k_pos)) is not None:
         # Not below float32: a long distance times a slope loses its last digits in bfloat16.
         wide = torch.promote_types(q.dtype, torch.float32)
         # With a batch axis: for a mask of three axes, SDPA leaves its fast path.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -11,8 +11,6 @@ from pydantic import Field
 from torch import Tensor
 
 from longctx.registry import Registry, StrategyConfig
-
-P = TypeVar("P", bound="Pattern")
 
 
 class Pattern(StrategyConfig):
@@ -67,16 +65,7 @@ def span(first: int, last: int) -> Int[Tensor, " fan_in"]:
 
 
 PATTERNS: Registry[type[Pattern]] = Registry("attention pattern", "longctx.patterns")
-
-
-def register(*, source: str) -> Callable[[type[P]], type[P]]:
-    """Class decorator: enter a pattern, which is its own config, under the default of its ``name``."""
-
-    def enter(pattern: type[P]) -> type[P]:
-        PATTERNS.register(pattern, source=source)(pattern)
-        return pattern
-
-    return enter
+register = PATTERNS.register_config
 
 
 def build_pattern(spec: str | Mapping[str, Any] | Pattern) -> Pattern:

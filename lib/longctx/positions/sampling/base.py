@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,8 +12,6 @@ from pydantic import Field
 from torch import Tensor
 
 from longctx.registry import Registry, StrategyConfig
-
-S = TypeVar("S", bound="Sampling")
 
 #: (n) → n random 64-bit numbers.
 Raw = Callable[[int], UInt64[np.ndarray, " n"]]
@@ -47,16 +45,7 @@ class Sampling(StrategyConfig):
 
 
 SAMPLINGS: Registry[type[Sampling]] = Registry("position sampling", "longctx.position_samplings")
-
-
-def register(*, source: str) -> Callable[[type[S]], type[S]]:
-    """Class decorator: enter a sampling, which is its own config, under the default of its ``name``."""
-
-    def enter(sampling: type[S]) -> type[S]:
-        SAMPLINGS.register(sampling, source=source)(sampling)
-        return sampling
-
-    return enter
+register = SAMPLINGS.register_config
 
 
 def build_sampling(spec: str | Mapping[str, Any] | Sampling) -> Sampling:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -12,8 +12,6 @@ from pydantic import Field
 from torch import Tensor
 
 from longctx.registry import Registry, StrategyConfig
-
-S = TypeVar("S", bound="Scaling")
 
 #: How many times the trained context is to be read.
 Factor = Annotated[float, Field(ge=1.0, examples=[4.0])]
@@ -73,16 +71,7 @@ def by_turns(
 
 
 SCALINGS: Registry[type[Scaling]] = Registry("RoPE scaling", "longctx.rope_scalings")
-
-
-def register(*, source: str) -> Callable[[type[S]], type[S]]:
-    """Class decorator: enter a scaling, which is its own config, under the default of its ``name``."""
-
-    def enter(scaling: type[S]) -> type[S]:
-        SCALINGS.register(scaling, source=source)(scaling)
-        return scaling
-
-    return enter
+register = SCALINGS.register_config
 
 
 def build_scaling(spec: str | Mapping[str, Any] | Scaling) -> Scaling:
