@@ -64,6 +64,10 @@ CHANGES: dict[str, Any] = {
     "training.threads": 2,
     "training.positions": "shape(max_shift=9)",
     "seed": 1,
+    "start": {
+        "position": "rope",
+        "training": {"length": 8, "batch_size": 2, "steps": 3, "learning_rate": 0.01, "warmup_steps": 0},
+    },
 }
 EVALUATION_CHANGES: dict[str, Any] = {
     "evaluation.lengths": [16],
@@ -118,7 +122,7 @@ def test_a_spec_survives_its_canonical_form(pinned: ExperimentSpec):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("training.steps", 0, r"training\.steps: .*greater than 0 \(given 0\)"),
+        ("training.steps", -1, r"training\.steps: .*greater than or equal to 0 \(given -1\)"),
         ("training.step", 5, r"training\.step: no such field; there are length, .*steps"),
         ("model.position", "ropee", r"model\.position: unknown position encoding 'ropee'; known: .*rope"),
         ("model.n_heads", 3, r"d_model=16 must be a multiple of n_heads=3"),

@@ -95,11 +95,11 @@ def generate_text(
 def _load(weights: str, store: Store) -> Transformer:
     stem = Path(weights).stem if weights.endswith(".safetensors") else weights
     recorded = find_run(store, stem)
-    path = Path(weights) if weights.endswith(".safetensors") else store.weights(recorded.training_key)
+    spec = spec_of(recorded, {"lengths": [1]})
+    path = Path(weights) if weights.endswith(".safetensors") else store.weights(spec.weights_key)
     if path is None or not path.is_file():
         held = [r.training_key for r in store.runs() if store.weights(r.training_key) is not None]
         raise ValueError(f"no weights of run {stem}; weights are here for: {', '.join(held) or 'none'}")
-    spec = spec_of(recorded, {"lengths": [1]})
     model = build_model(spec.model, seed=spec.seed)
     load_weights(path, model)
     return model.eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -46,7 +46,11 @@ class Watch:
 
 def name_of(spec: ExperimentSpec) -> str:
     """What tells a run from its neighbours, in a line."""
-    return f"{spec.model.position} × {spec.model.attention}, L={spec.training.length}, seed {spec.seed}"
+    training = spec.training
+    where = f"L={training.length}" + (f" at {training.positions}" if training.positions else "")
+    if spec.start is not None:
+        where = f"after L={spec.start.training.length}" + (f", {where}" if training.steps else "")
+    return f"{spec.model.position} × {spec.model.attention}, {where}, seed {spec.seed}"
 
 
 @contextmanager
@@ -56,7 +60,7 @@ def watch(specs: Sequence[ExperimentSpec], store: Store, *, enabled: bool = True
     if not enabled or not incomplete:
         yield None
         return
-    to_train = [spec for spec in incomplete if store.weights(spec.training_key) is None]
+    to_train = untrained(incomplete, store)
     steps = sum(spec.training.steps for spec in to_train)
     if _in_notebook():
         with _notebook_watch(announcement(incomplete, to_train), steps) as show:
@@ -80,14 +84,23 @@ def announcement(incomplete: Sequence[ExperimentSpec], to_train: Sequence[Experi
     tokens = sum(spec.training.tokens for spec in to_train)
     runs = "run" if len(to_train) == 1 else "runs"
     parts = [f"{len(to_train)} {runs} to train on {tokens / 1e6:.2f} M tokens"] if to_train else []
-    if others := len(incomplete) - len(to_train):
+    ours = {spec.weights_key for spec in to_train}
+    if others := sum(spec.weights_key not in ours for spec in incomplete):
         parts.append(f"{others} trained already, to evaluate at new lengths")
     return "; ".join(parts) + "."
 
 
+def untrained(specs: Iterable[ExperimentSpec], store: Store) -> list[ExperimentSpec]:
+    """The runs without weights among ``specs`` and those they begin with, each once, first things first."""
+    with_origins = [run for spec in specs for run in (spec.origin, spec) if run is not None]
+    found = {run.training_key: run for run in with_origins if run.training.steps}
+    return [run for key, run in found.items() if store.weights(key) is None]
+
+
 def estimated_seconds(specs: Sequence[ExperimentSpec], store: Store) -> float | None:
     """Time to train ``specs``, from the parameters × tokens a second of the runs that ``store`` holds."""
-    rates = [run.training.n_parameters * run.training.tokens_per_second for run in store.runs()]
+    trained = [run.training for run in store.runs() if run.training.losses]
+    rates = [training.n_parameters * training.tokens_per_second for training in trained]
     if not rates:
         return None
     work = sum(n_parameters(spec.model) * spec.training.tokens for spec in specs)

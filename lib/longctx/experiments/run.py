@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,15 +62,7 @@ def run(spec: ExperimentSpec, store: Store, watching: Watch | None = None) -> Re
 def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
     corpus = open_source(spec.data.source)
     check_corpus(spec, corpus)
-    known = store.run(spec.training_key)
-    checkpoints = _checkpoints(spec, store)
-    if known is not None and store.weights(spec.training_key) is not None:
-        training = known.training
-    else:
-        fresh = _train(spec, corpus, store, checkpoints, watching)
-        training = known.training if known is not None else fresh
-    store.put(spec, training, [])
-    checkpoints.clear()  # not earlier: a kill just before would cost the whole run
+    training = _trained(spec, corpus, store, watching)
     model = trained_model(spec, store)
     excerpts = validation_excerpts(corpus, spec.evaluation)
     for length, protocol in store.missing(spec):
@@ -90,9 +83,24 @@ def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
     return record
 
 
+def _trained(spec: ExperimentSpec, corpus: Corpus, store: Store, watching: Watch | None) -> Training:
+    """Train what is not trained yet, the run whose weights this one begins with first."""
+    known = store.run(spec.training_key)
+    if known is not None and store.weights(spec.weights_key) is not None:
+        return known.training
+    if (origin := spec.origin) is not None and store.weights(origin.training_key) is None:
+        with store.lock(origin.training_key):
+            _trained(origin, corpus, store, watching)
+    checkpoints = _checkpoints(spec, store)
+    fresh = _train(spec, corpus, store, checkpoints, watching)
+    training = known.training if known is not None else fresh
+    store.put(spec, training, [])
+    checkpoints.clear()  # not earlier: a kill just before would cost the whole run
+    return training
+
+
 def _checkpoints(spec: ExperimentSpec, store: Store) -> Checkpoints:
-    per_step = spec.training.tokens // spec.training.steps
-    every = max(1, CHECKPOINT_TOKENS // per_step)
+    every = max(1, CHECKPOINT_TOKENS // spec.training.tokens_per_step)
     return Checkpoints(store.scratch(spec.training_key), key=spec.training_key, every=every)
 
 
@@ -101,6 +109,8 @@ def _train(
 ) -> Training:
     started = datetime.now(UTC)
     model = build_model(spec.model, seed=spec.seed)
+    if (origin := spec.origin) is not None:
+        load_weights(_weights(origin, store), model)
     batches = partial(
         batch,
         corpus.train.tokens,
@@ -126,7 +136,8 @@ def _train(
         progress=after_step,
     )
     where = provenance(started, spec.training.threads)
-    save_weights(store.weights_to_write(spec.training_key), model, {"training_key": spec.training_key})
+    if spec.training.steps:
+        save_weights(store.weights_to_write(spec.training_key), model, {"training_key": spec.training_key})
     return Training(
         losses=tuple(losses),
         n_parameters=model.n_parameters(),
@@ -142,12 +153,15 @@ def trained_model(spec: ExperimentSpec, store: Store | None = None) -> Transform
     Raises:
         FileNotFoundError: no store holds its weights; `ensure` trains them.
     """
-    path = (store or default_store()).weights(spec.training_key)
-    if path is None:
-        raise FileNotFoundError(f"no weights of run {spec.training_key}; ensure([spec]) trains them")
     model = build_model(spec.model, seed=spec.seed)
-    load_weights(path, model)
+    load_weights(_weights(spec, store or default_store()), model)
     return model.eval()
+
+
+def _weights(spec: ExperimentSpec, store: Store) -> Path:
+    if (path := store.weights(spec.weights_key)) is None:
+        raise FileNotFoundError(f"no weights of run {spec.weights_key}; ensure([spec]) trains them")
+    return path
 
 
 def validation_excerpts(corpus: Corpus, spec: EvaluationSpec) -> list[ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -22,6 +23,8 @@ from longctx.data import Tokenizer, corpus_digest
 from longctx.evaluation import Protocol
 from longctx.model import ModelConfig
 from longctx.model.config import derived_fields
+from longctx.model.layers import build_encoding
+from longctx.positions import POSITIONS
 from longctx.training import TrainingSpec
 
 #: Raised when the meaning of a field changes, so that old records are reported and not silently used.
@@ -67,6 +70,21 @@ class EvaluationSpec(BaseModel):
         return self
 
 
+class Start(BaseModel):
+    """Trained weights to begin with: those of the run that is as this one but for what is said here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: The position encoding with which they were trained.
+    position: str
+    training: TrainingSpec
+
+    @field_validator("position", mode="before")
+    @classmethod
+    def _position(cls, value: Any) -> str:
+        return str(POSITIONS.parse(value))
+
+
 class ExperimentSpec(BaseModel):
     """Everything a result depends on, and nothing else."""
 
@@ -75,15 +93,47 @@ class ExperimentSpec(BaseModel):
     model: ModelConfig
     data: DataSpec = Field(default_factory=DataSpec)
     objective: Literal["causal"] = "causal"
+    #: None begins with random weights.
+    start: Start | None = None
+    #: With a start, zero steps evaluate its weights as they are.
     training: TrainingSpec
     evaluation: EvaluationSpec
     #: Of the initial weights and of the data order.
     seed: NonNegativeInt = 0
 
+    @model_validator(mode="after")
+    def _begins_somewhere(self) -> ExperimentSpec:
+        if self.start is None and not self.training.steps:
+            raise ValueError(
+                "training.steps: must be at least 1, or start must say whose weights to evaluate"
+            )
+        if self.start is not None and not self.start.training.steps:
+            raise ValueError("start.training.steps: must be at least 1")
+        if (origin := self.origin) is not None and _shapes(origin.model) != _shapes(self.model):
+            raise ValueError(
+                f"start.position: {origin.model.position} and {self.model.position} have other parameters, "
+                "so that the weights of one are no weights of the other"
+            )
+        return self
+
+    @property
+    def origin(self) -> ExperimentSpec | None:
+        """The run whose weights this one begins with."""
+        if self.start is None:
+            return None
+        model = ModelConfig.model_validate({**self.model.model_dump(), "position": self.start.position})
+        return self.model_copy(update={"model": model, "start": None, "training": self.start.training})
+
     @property
     def training_key(self) -> str:
         """Names the trained weights: the hash of all but the evaluation."""
         return digest({"schema": SCHEMA, **canonical(self, without="evaluation")})
+
+    @property
+    def weights_key(self) -> str:
+        """Names the weights that are evaluated: those of the start if nothing is trained."""
+        origin = self.origin
+        return self.training_key if origin is None or self.training.steps else origin.training_key
 
     @property
     def key(self) -> str:
@@ -96,6 +146,11 @@ class ExperimentSpec(BaseModel):
         ``spec.with_(seed=1, training__steps=50)``
         """
         return replace(self, {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def _shapes(config: ModelConfig) -> list[tuple[str, tuple[int, ...]]]:
+    """Of the parameters of the position encoding."""
+    return [(name, tuple(p.shape)) for name, p in build_encoding(config).named_parameters()]
 
 
 def canonical(spec: BaseModel, *, without: str | None = None) -> dict[str, Any]:
@@ -155,7 +210,8 @@ def parse_spec(fields: Mapping[str, Any]) -> ExperimentSpec:
         return ExperimentSpec.model_validate(fields)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {_problem(e['type'], e['msg'], e['loc'], e['input'])}"
+            (f"{'.'.join(map(str, e['loc']))}: " if e["loc"] else "")
+            + _problem(e["type"], e["msg"], e["loc"], e["input"])
             for e in error.errors()
         ]
         raise ValueError("not a valid experiment:\n  " + "\n  ".join(lines)) from error
@@ -165,6 +221,8 @@ def _problem(kind: str, message: str, place: tuple[int | str, ...], given: Any) 
     if kind == "extra_forbidden":
         owner: Any = ExperimentSpec
         for name in place[:-1]:
-            owner = owner.model_fields[name].annotation
+            annotation = owner.model_fields[name].annotation
+            owner = next(t for t in (*get_args(annotation), annotation) if hasattr(t, "model_fields"))
         return f"no such field; there are {', '.join(owner.model_fields)}"
-    return message.removeprefix("Value error, ") + ("" if kind == "missing" else f" (given {given!r})")
+    named = kind == "missing" or not place  # what concerns the whole spec names its fields itself
+    return message.removeprefix("Value error, ") + ("" if named else f" (given {given!r})")

@@ -94,7 +94,7 @@ def run_status(spec: ExperimentSpec, store: Store) -> RunStatus:
             return RunStatus(spec, "done", steps)
     except DamagedRecordError as error:
         return RunStatus(spec, "damaged", 0, str(error))
-    step = steps if store.weights(spec.training_key) is not None else _checkpointed(spec, store)
+    step = steps if store.weights(spec.weights_key) is not None else _checkpointed(spec, store)
     if store.is_running(spec.training_key):
         return RunStatus(spec, "running", step)
     if (error_text := logged_error(log_file(spec))) is not None:
@@ -140,8 +140,8 @@ def logged_error(log: Path) -> str | None:
     )
 
 
-def _tokens_left(run: RunStatus) -> float:
-    return run.spec.training.tokens * run.steps_left / run.spec.training.steps
+def _tokens_left(run: RunStatus) -> int:
+    return run.spec.training.tokens_per_step * run.steps_left
 
 
 def _checkpointed(spec: ExperimentSpec, store: Store) -> int:
@@ -166,6 +166,6 @@ def _pace(runs: Iterable[RunStatus], store: Store) -> float | None:
         written = _checkpoints(run.spec, store)[-2:]
         if run.state != "running" or len(written) < 2 or written[1][1] <= written[0][1]:
             continue
-        tokens = run.spec.training.tokens * (written[1][0] - written[0][0]) / run.spec.training.steps
+        tokens = run.spec.training.tokens_per_step * (written[1][0] - written[0][0])
         paces.append(n_parameters(run.spec.model) * tokens / (written[1][1] - written[0][1]))
     return sum(paces) / len(paces) if paces else None

@@ -114,9 +114,11 @@ def compare(recorded: StoredRun, retrained: StoredRun) -> Verdict:
     differences = [
         Difference(_what(e), e.result.loss, again[_what(e)].result.loss) for e in recorded.evaluations
     ]
-    tail = max(1, len(recorded.training.losses) // 10)
-    curves = [np.asarray(r.training.losses) for r in (recorded, retrained)]
-    differences.append(Difference("training, last tenth", *(float(curve[-tail:].mean()) for curve in curves)))
+    if recorded.training.losses:
+        tail = max(1, len(recorded.training.losses) // 10)
+        curves = [np.asarray(r.training.losses) for r in (recorded, retrained)]
+        ends = (float(curve[-tail:].mean()) for curve in curves)
+        differences.append(Difference("training, last tenth", *ends))
     return Verdict(
         run=recorded,
         differences=tuple(differences),

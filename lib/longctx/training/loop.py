@@ -57,7 +57,7 @@ def train(
             if checkpoints is not None and checkpoints.due(step + 1) and step + 1 < spec.steps:
                 checkpoints.save(step + 1, snapshot(model, stepper.optimiser), losses)
             if progress is not None:
-                done = (step + 1 - start) * spec.length * spec.batch_size * spec.accumulate
+                done = (step + 1 - start) * spec.tokens_per_step
                 rate = done / (time.perf_counter() - began)
                 progress(step=step + 1, steps=spec.steps, loss=losses[-1], tokens_per_second=rate)
     return losses

@@ -36,7 +36,7 @@ class TrainingSpec(BaseModel):
     #: Forward passes in one optimiser step.
     accumulate: PositiveInt = 1
     #: Optimiser steps.
-    steps: PositiveInt
+    steps: NonNegativeInt
     learning_rate: PositiveFloat
     warmup_steps: NonNegativeInt
     #: Where the cosine ends, as a fraction of the peak.
@@ -65,9 +65,14 @@ class TrainingSpec(BaseModel):
         return self
 
     @property
+    def tokens_per_step(self) -> int:
+        """Tokens seen in one optimiser step."""
+        return self.length * self.batch_size * self.accumulate
+
+    @property
     def tokens(self) -> int:
         """Tokens seen in all."""
-        return self.length * self.batch_size * self.accumulate * self.steps
+        return self.tokens_per_step * self.steps
 
 
 def learning_rate(spec: TrainingSpec, step: int) -> float:
