@@ -12,6 +12,7 @@ from longctx.experiments import ExperimentSpec, Record, Store, ensure, parse_spe
 from longctx.experiments.spec import canonical
 
 run_module = importlib.import_module("longctx.experiments.run")
+material_module = importlib.import_module("longctx.experiments.material")
 
 
 def metrics(record: Record) -> dict[str, Any]:
@@ -58,8 +59,10 @@ def test_a_new_length_is_evaluated_without_training(
 
     monkeypatch.setattr(run_module, "train", forbidden)
     seen: list[int] = []
-    evaluate = run_module.evaluate
-    monkeypatch.setattr(run_module, "evaluate", lambda *a, **k: seen.append(k["length"]) or evaluate(*a, **k))
+    evaluate = material_module.evaluate
+    monkeypatch.setattr(
+        material_module, "evaluate", lambda *a, **k: seen.append(k["length"]) or evaluate(*a, **k)
+    )
     (new,) = ensure([replace(spec, {"evaluation.lengths": [16, 24, 32]})], store=store, progress=False)
     assert seen == [24, 24], "once by each protocol, and nothing that was known"
     assert new.training == old.training
@@ -77,7 +80,7 @@ def test_a_length_evaluated_later_has_the_bits_of_one_evaluated_at_once(spec: Ex
 
 def test_a_complete_record_is_only_read(spec: ExperimentSpec, store: Store, monkeypatch: pytest.MonkeyPatch):
     (first,) = ensure([spec], store=store, progress=False)
-    monkeypatch.setattr(run_module, "open_source", lambda *_: pytest.fail("the text is not needed"))
+    monkeypatch.setattr(run_module, "open_material", lambda *_: pytest.fail("the text is not needed"))
     assert ensure([spec], store=store, progress=False) == [first]
 
 

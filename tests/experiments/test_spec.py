@@ -74,6 +74,7 @@ EVALUATION_CHANGES: dict[str, Any] = {
     "evaluation.protocols": ["sliding"],
     "evaluation.excerpt": 128,
     "evaluation.documents": 3,
+    "evaluation.problems": 5,
 }
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from longctx.data.tasks import IGNORED
 from longctx.model import ModelConfig, build_model
-from longctx.objectives import causal_loss, linear_cross_entropy, token_losses
+from longctx.objectives import causal_loss, judged, linear_cross_entropy, token_losses
 from longctx.objectives.causal import CHUNK
 
 
@@ -80,3 +81,35 @@ def test_a_certain_model_that_errs_is_charged_in_full() -> None:
     assert loss.item() == pytest.approx(200.0)
     (gradient,) = torch.autograd.grad(loss, hidden)
     torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0], [-0.5, 0.5]]))
+
+
+def test_targets_that_are_ignored_count_nowhere() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(2 * CHUNK + 9, 24, generator=generator, requires_grad=True)
+    weight = torch.randn(61, 24, generator=generator, requires_grad=True)
+    targets = torch.randint(61, (len(hidden),), generator=generator)
+    targets[torch.rand(len(hidden), generator=generator) < 0.4] = IGNORED
+    expected = F.cross_entropy(hidden @ weight.T, targets, ignore_index=IGNORED)
+    actual = linear_cross_entropy(hidden, weight, targets)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+    for mine, theirs in zip(
+        torch.autograd.grad(actual, (hidden, weight)),
+        torch.autograd.grad(expected, (hidden, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_answers_are_judged_where_they_are_asked_for() -> None:
+    model = build_model(
+        ModelConfig(n_layers=1, d_model=16, n_heads=2, vocab_size=11, position="rope"), seed=0
+    )
+    inputs = torch.arange(8)[None] % 11
+    likeliest = model(inputs).argmax(-1)
+    targets = likeliest.clone()
+    targets[0, 2], targets[0, 5] = (likeliest[0, 2] + 1) % 11, IGNORED
+    losses, right = judged(model, inputs, targets)
+    assert right[0].tolist() == [True, True, False, True, True, False, True, True]
+    assert losses[0, 5] == 0
+    expected = F.cross_entropy(model(inputs)[0], targets[0], reduction="none", ignore_index=IGNORED)
+    torch.testing.assert_close(losses[0], expected.detach(), atol=1e-5, rtol=1e-5)

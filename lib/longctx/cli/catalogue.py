@@ -13,6 +13,7 @@ from longctx import data
 from longctx.attention import PATTERNS
 from longctx.cli.app import app, out, print_json, print_table
 from longctx.cli.runs import JsonOption
+from longctx.data.tasks import TASKS
 from longctx.experiments import declared_experiments, default_store, home, project_root
 from longctx.experiments.declared import read_experiment
 from longctx.experiments.record import machine, versions
@@ -24,7 +25,7 @@ from longctx.positions.sampling import SAMPLINGS
 from longctx.positions.scaling import SCALINGS
 from longctx.registry import Registry
 
-Kind = Literal["positions", "patterns", "families", "objectives", "experiments", "notebooks"]
+Kind = Literal["positions", "patterns", "families", "tasks", "objectives", "experiments", "notebooks"]
 Rows = list[dict[str, Any]]
 
 
@@ -63,6 +64,7 @@ CATALOGUES: dict[str, Callable[[], Rows]] = {
     ),
     "patterns": lambda: _strategies(PATTERNS),
     "families": lambda: [{"name": name, "defaults": fields} for name, fields in FAMILIES.items()],
+    "tasks": lambda: _strategies(TASKS),
     "objectives": lambda: [{"name": "causal", "summary": (causal.__doc__ or "").strip()}],
     "experiments": _experiments,
     "notebooks": lambda: [{"name": name, "parameters": defaults(path)} for name, path in notebooks().items()],

@@ -11,6 +11,7 @@ import typer
 
 from longctx.cli.app import app, assignments, open_store, out, print_json, print_table, read_mapping
 from longctx.data import Tokenizer
+from longctx.evaluation import LengthResult, TaskResult
 from longctx.experiments import Record, Store, parse_spec, replace, run
 from longctx.experiments.progress import watch
 from longctx.experiments.store import StoredRun, spec_of
@@ -56,15 +57,22 @@ def train(
 def _show(record: Record) -> None:
     training, spec = record.training, record.spec
     rows = [
-        [str(e.result.length), e.result.protocol, f"{e.result.loss:.4f}", f"{e.result.perplexity:.2f}"]
+        [str(e.result.length), e.result.protocol, f"{e.result.loss:.4f}", _grade(e.result)]
         for e in record.evaluations
     ]
-    print_table(f"run {spec.training_key}", ["length", "protocol", "loss (nats/token)", "perplexity"], rows)
+    print_table(f"run {spec.training_key}", ["length", "protocol", "loss (nats/token)", ""], rows)
+    learned = f", last training loss {training.losses[-1]:.4f}" if training.losses else ""
     out.print(
         f"{training.n_parameters:,} parameters, {spec.training.tokens:,} tokens at "
-        f"{training.tokens_per_second:,.0f} tokens/s, last training loss {training.losses[-1]:.4f}",
+        f"{training.tokens_per_second:,.0f} tokens/s{learned}",
         highlight=False,
     )
+
+
+def _grade(result: LengthResult | TaskResult) -> str:
+    if isinstance(result, LengthResult):
+        return f"perplexity {result.perplexity:.2f}"
+    return f"{result.accuracy:.1%} of tokens right, {result.solved:.1%} of problems"
 
 
 @app.command("generate", rich_help_panel="Runs")

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Int64, UInt16
 from torch import Tensor
 
+from longctx.streams import below, stream
+
 
 def batch(
     tokens: UInt16[np.ndarray, " tokens"], *, length: int, batch_size: int, seed: int, step: int
@@ -32,9 +34,7 @@ def batch(
             raise ValueError(f"{name}: given {value}, must be ≥ {least}")
     if not 1 <= length < len(tokens):
         raise ValueError(f"length: given {length}, valid are 1 … {len(tokens) - 1} for {len(tokens)} tokens")
-    # Raw Philox output, not Generator.integers: only the raw stream is promised never to change.
-    raw = np.random.Philox(np.random.SeedSequence([seed, step])).random_raw(batch_size)
-    starts = (raw % np.uint64(len(tokens) - length)).astype(np.int64)
+    starts = below(stream(seed, step)(batch_size), len(tokens) - length)
     windows = np.stack([tokens[start : start + length + 1] for start in starts]).astype(np.int64)
     drawn = torch.from_numpy(windows)
     return drawn[:, :-1].contiguous(), drawn[:, 1:].contiguous()

@@ -10,12 +10,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from longctx.evaluation import LengthResult, Protocol
-from longctx.experiments.spec import EvaluationSpec, ExperimentSpec
+from longctx.evaluation import LengthResult, TaskResult
+from longctx.experiments.spec import EvaluationSpec, ExperimentSpec, Protocol
 
 
 class Provenance(BaseModel):
@@ -53,7 +54,14 @@ class Evaluation(BaseModel):
 
     excerpt: int
     documents: int
-    result: LengthResult
+    problems: int = 256
+    result: LengthResult | TaskResult
+
+    @property
+    def test(self) -> tuple[int, int, int]:
+        """On how much it was tested."""
+        return self.excerpt, self.documents, self.problems
+
     provenance: Provenance
 
 
@@ -71,12 +79,29 @@ class Record(BaseModel):
         """The spec's key."""
         return self.spec.key
 
-    def at(self, length: int, protocol: Protocol = "non_overlapping") -> LengthResult:
-        """The result at one context length.
+    def at(
+        self, length: int, protocol: Literal["non_overlapping", "sliding"] = "non_overlapping"
+    ) -> LengthResult:
+        """The result on text at one context length.
 
         Raises:
             KeyError: the spec does not ask for it; the message says what it asks for.
         """
+        result = self._result(length, protocol)
+        assert isinstance(result, LengthResult)
+        return result
+
+    def solved(self, length: int) -> TaskResult:
+        """The result on problems of one length.
+
+        Raises:
+            KeyError: as `at`.
+        """
+        result = self._result(length, "problems")
+        assert isinstance(result, TaskResult)
+        return result
+
+    def _result(self, length: int, protocol: Protocol) -> LengthResult | TaskResult:
         for evaluation in self.evaluations:
             if (evaluation.result.length, evaluation.result.protocol) == (length, protocol):
                 return evaluation.result

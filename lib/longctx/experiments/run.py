@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy import ndarray
-
-from longctx.data import Corpus, batch, open_source
-from longctx.evaluation import evaluate
+from longctx.experiments.material import Material, open_material
 from longctx.experiments.progress import Watch, watch
 from longctx.experiments.record import Evaluation, Record, Training, peak_megabytes, provenance
-from longctx.experiments.spec import EvaluationSpec, ExperimentSpec
+from longctx.experiments.spec import ExperimentSpec
 from longctx.experiments.store import Store, default_store
 from longctx.model import Transformer, build_model
 from longctx.training import Checkpoints, deterministic, load_weights, save_weights, train
@@ -60,18 +55,17 @@ def run(spec: ExperimentSpec, store: Store, watching: Watch | None = None) -> Re
 
 
 def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
-    corpus = open_source(spec.data.source)
-    check_corpus(spec, corpus)
-    training = _trained(spec, corpus, store, watching)
+    material = open_material(spec)
+    training = _trained(spec, material, store, watching)
     model = trained_model(spec, store)
-    excerpts = validation_excerpts(corpus, spec.evaluation)
     for length, protocol in store.missing(spec):
         started = datetime.now(UTC)
         with deterministic(spec.training.threads):
-            result = evaluate(model, excerpts, length=length, protocol=protocol)  # type: ignore[arg-type]
+            result = material.evaluate(model, spec.evaluation, length=length, protocol=protocol)
         evaluation = Evaluation(
             excerpt=spec.evaluation.excerpt,
             documents=spec.evaluation.documents,
+            problems=spec.evaluation.problems,
             result=result,
             provenance=provenance(started, spec.training.threads),
         )
@@ -83,16 +77,16 @@ def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
     return record
 
 
-def _trained(spec: ExperimentSpec, corpus: Corpus, store: Store, watching: Watch | None) -> Training:
+def _trained(spec: ExperimentSpec, material: Material, store: Store, watching: Watch | None) -> Training:
     """Train what is not trained yet, the run whose weights this one begins with first."""
     known = store.run(spec.training_key)
     if known is not None and store.weights(spec.weights_key) is not None:
         return known.training
     if (origin := spec.origin) is not None and store.weights(origin.training_key) is None:
         with store.lock(origin.training_key):
-            _trained(origin, corpus, store, watching)
+            _trained(origin, material, store, watching)
     checkpoints = _checkpoints(spec, store)
-    fresh = _train(spec, corpus, store, checkpoints, watching)
+    fresh = _train(spec, material, store, checkpoints, watching)
     training = known.training if known is not None else fresh
     store.put(spec, training, [])
     checkpoints.clear()  # not earlier: a kill just before would cost the whole run
@@ -105,19 +99,12 @@ def _checkpoints(spec: ExperimentSpec, store: Store) -> Checkpoints:
 
 
 def _train(
-    spec: ExperimentSpec, corpus: Corpus, store: Store, checkpoints: Checkpoints, watching: Watch | None
+    spec: ExperimentSpec, material: Material, store: Store, checkpoints: Checkpoints, watching: Watch | None
 ) -> Training:
     started = datetime.now(UTC)
     model = build_model(spec.model, seed=spec.seed)
     if (origin := spec.origin) is not None:
         load_weights(_weights(origin, store), model)
-    batches = partial(
-        batch,
-        corpus.train.tokens,
-        length=spec.training.length,
-        batch_size=spec.training.batch_size,
-        seed=spec.seed,
-    )
     shown = watching.training(spec) if watching is not None else None
     rate = 0.0
 
@@ -129,7 +116,7 @@ def _train(
 
     losses = train(
         model,
-        lambda step: batches(step=step),
+        material.batches(spec),
         spec.training,
         seed=spec.seed,
         checkpoints=checkpoints,
@@ -162,33 +149,3 @@ def _weights(spec: ExperimentSpec, store: Store) -> Path:
     if (path := store.weights(spec.weights_key)) is None:
         raise FileNotFoundError(f"no weights of run {spec.weights_key}; ensure([spec]) trains them")
     return path
-
-
-def validation_excerpts(corpus: Corpus, spec: EvaluationSpec) -> list[ndarray]:
-    """The first ``excerpt`` + 1 tokens of the first validation documents that are long enough.
-
-    Raises:
-        ValueError: fewer documents than asked for are long enough.
-    """
-    size = spec.excerpt + 1
-    long = [d for d in corpus.validation.documents if d.stop - d.start >= size]
-    if len(long) < spec.documents:
-        raise ValueError(
-            f"evaluation.documents={spec.documents}, but only {len(long)} validation documents of this "
-            f"corpus have {size} tokens; lower documents or excerpt"
-        )
-    tokens = corpus.validation.tokens
-    return [np.asarray(tokens[d.start : d.start + size]) for d in long[: spec.documents]]
-
-
-def check_corpus(spec: ExperimentSpec, corpus: Corpus) -> None:
-    """Refuse to run a spec on other text than it names.
-
-    Raises:
-        ValueError: the corpus here has another digest.
-    """
-    if corpus.digest != spec.data.corpus:
-        raise ValueError(
-            f"data.corpus: the spec wants {spec.data.source} with digest {spec.data.corpus}, "
-            f"but here it has {corpus.digest}"
-        )

@@ -20,28 +20,52 @@ from pydantic import (
 )
 
 from longctx.data import Tokenizer, corpus_digest
-from longctx.evaluation import Protocol
+from longctx.data.tasks import VERSION, Task, build_task
 from longctx.model import ModelConfig
 from longctx.model.config import derived_fields
 from longctx.model.layers import build_encoding
 from longctx.positions import POSITIONS
 from longctx.training import TrainingSpec
 
+#: How a model is tested: on text through windows side by side or overlapping, or on problems of a task.
+Protocol = Literal["non_overlapping", "sliding", "problems"]
+#: Begins the source that is a task.
+TASK = "task:"
+
 #: Raised when the meaning of a field changes, so that old records are reported and not silently used.
 SCHEMA = 1
 
 
 class DataSpec(BaseModel):
-    """Which text, as which tokens. Hashes of both are filled in, and are part of the run's name."""
+    """Which text, as which tokens; or which task. Hashes are filled in, and are part of the run's name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: "docs", "sample" or "hub:NAME", as `longctx.data.open_source` reads it.
+    #: "docs", "sample" or "hub:NAME", as `longctx.data.open_source` reads it; or "task:" and a task, as
+    #: `longctx.data.tasks.build_task` does.
     source: str = "docs"
-    #: Digest of the tokenised corpus.
-    corpus: str = Field(default_factory=lambda fields: corpus_digest(fields["source"]))
-    #: SHA-256 of the tokenizer's JSON.
-    tokenizer: str = Field(default_factory=lambda: Tokenizer.default().sha256)
+    #: Digest of the tokenised corpus; the version of the tasks.
+    corpus: str = Field(default_factory=lambda fields: _corpus(fields["source"]))
+    #: SHA-256 of the tokenizer's JSON; none for a task, whose problems are tokens.
+    tokenizer: str = Field(default_factory=lambda fields: _tokenizer(fields["source"]))
+
+    @field_validator("source")
+    @classmethod
+    def _source(cls, value: str) -> str:
+        return f"{TASK}{build_task(value.removeprefix(TASK))}" if value.startswith(TASK) else value
+
+    @property
+    def task(self) -> Task | None:
+        """The task, if the source is one."""
+        return build_task(self.source.removeprefix(TASK)) if self.source.startswith(TASK) else None
+
+
+def _corpus(source: str) -> str:
+    return f"tasks {VERSION}" if source.startswith(TASK) else corpus_digest(source)
+
+
+def _tokenizer(source: str) -> str:
+    return "none" if source.startswith(TASK) else Tokenizer.default().sha256
 
 
 def _increasing(lengths: tuple[int, ...]) -> tuple[int, ...]:
@@ -59,6 +83,8 @@ class EvaluationSpec(BaseModel):
     excerpt: PositiveInt = 4096
     #: Validation documents that give an excerpt.
     documents: PositiveInt = 8
+    #: Problems set at each length, if the source is a task.
+    problems: PositiveInt = 256
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> EvaluationSpec:
@@ -114,6 +140,23 @@ class ExperimentSpec(BaseModel):
                 f"start.position: {origin.model.position} and {self.model.position} have other parameters, "
                 "so that the weights of one are no weights of the other"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _is_tested_on_what_it_learns(self) -> ExperimentSpec:
+        task, protocols = self.data.task, self.evaluation.protocols
+        if (task is not None) != (protocols == ("problems",)) or (task is None and "problems" in protocols):
+            valid = "[problems]" if task is not None else "of non_overlapping and sliding"
+            raise ValueError(
+                f"evaluation.protocols: must be {valid} for data.source={self.data.source}; got {protocols}"
+            )
+        if task is not None and self.model.vocab_size < task.vocab_size:
+            raise ValueError(
+                f"model.vocab_size: {task} has {task.vocab_size} tokens, given {self.model.vocab_size}"
+            )
+        lengths = self.training.length, *self.evaluation.lengths
+        if task is not None and task.largest(min(lengths)) < 1:
+            raise ValueError(f"no problem of {task} fits {min(lengths)} tokens; raise the smallest length")
         return self
 
     @property

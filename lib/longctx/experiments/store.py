@@ -148,18 +148,15 @@ def _timeless(spec: dict[str, Any]) -> str:
 def _asked_for(spec: ExperimentSpec, evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
     """Those of ``evaluations`` that ``spec`` asks for, in its order."""
     pairs = wanted(spec.evaluation)
-    wanted_text = (spec.evaluation.excerpt, spec.evaluation.documents)
-    matching = [
-        e
-        for e in evaluations
-        if (e.excerpt, e.documents) == wanted_text and (e.result.length, e.result.protocol) in pairs
-    ]
+    asked = spec.evaluation
+    test = (asked.excerpt, asked.documents, asked.problems)
+    matching = [e for e in evaluations if e.test == test and (e.result.length, e.result.protocol) in pairs]
     return tuple(sorted(matching, key=lambda e: pairs.index((e.result.length, e.result.protocol))))
 
 
 def _merge(evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
-    """One evaluation a (text, length, protocol): the last, so that committed ones win."""
-    by_what = {(e.excerpt, e.documents, e.result.protocol, e.result.length): e for e in evaluations}
+    """One evaluation a (test, length, protocol): the last, so that committed ones win."""
+    by_what = {(*e.test, e.result.protocol, e.result.length): e for e in evaluations}
     return tuple(by_what[what] for what in sorted(by_what))
 
 

@@ -91,9 +91,9 @@ def verify(recorded: StoredRun, *, progress: bool = True) -> Verdict:
 
 def evaluated_specs(run: StoredRun) -> list[ExperimentSpec]:
     """The specs that ask for exactly what a run holds."""
-    texts: dict[tuple[int, int, str], set[int]] = {}
+    tests: dict[tuple[tuple[int, int, int], str], set[int]] = {}
     for e in run.evaluations:
-        texts.setdefault((e.excerpt, e.documents, e.result.protocol), set()).add(e.result.length)
+        tests.setdefault((e.test, e.result.protocol), set()).add(e.result.length)
     return [
         spec_of(
             run,
@@ -102,9 +102,10 @@ def evaluated_specs(run: StoredRun) -> list[ExperimentSpec]:
                 "protocols": [protocol],
                 "excerpt": excerpt,
                 "documents": documents,
+                "problems": problems,
             },
         )
-        for (excerpt, documents, protocol), lengths in texts.items()
+        for ((excerpt, documents, problems), protocol), lengths in tests.items()
     ]
 
 
@@ -135,7 +136,8 @@ def pick(runs: Sequence[StoredRun], n: int, *, seed: int) -> list[StoredRun]:
 
 
 def _what(e: Evaluation) -> str:
-    return f"{e.result.length} {e.result.protocol}, {e.documents} × {e.excerpt} tokens"
+    test = e.problems if e.result.protocol == "problems" else f"{e.documents} × {e.excerpt} tokens"
+    return f"{e.result.length} {e.result.protocol}, {test}"
 
 
 def _place(where: Provenance) -> tuple[Any, ...]:

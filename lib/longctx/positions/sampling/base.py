@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt64
+from jaxtyping import Int64
 from pydantic import Field
 from torch import Tensor
 
 from longctx.registry import Registry, StrategyConfig
+from longctx.streams import Raw, stream
 
-#: (n) → n random 64-bit numbers.
-Raw = Callable[[int], UInt64[np.ndarray, " n"]]
 #: Positions 0 … max_length − 1 may be drawn.
 Range = Annotated[int, Field(ge=2, examples=[64])]
 
@@ -39,9 +38,8 @@ class Sampling(StrategyConfig):
 
     def positions(self, length: int, *, seed: int, step: int) -> Int64[Tensor, " length"]:
         """Those of a step (or micro-batch): a pure function, so that a resumed run sees the same."""
-        # Not the stream that draws the text. Raw output alone is promised never to change.
-        stream = np.random.Philox(np.random.SeedSequence([seed, step, 1]))
-        return torch.from_numpy(self.draw(length, stream.random_raw).astype(np.int64))
+        # Not the stream that draws the text.
+        return torch.from_numpy(self.draw(length, stream(seed, step, 1)).astype(np.int64))
 
 
 SAMPLINGS: Registry[type[Sampling]] = Registry("position sampling", "longctx.position_samplings")
@@ -57,11 +55,6 @@ def build_sampling(spec: str | Mapping[str, Any] | Sampling) -> Sampling:
     sampling = SAMPLINGS.parse(spec)
     assert isinstance(sampling, Sampling)
     return sampling
-
-
-def below(raw: UInt64[np.ndarray, " n"], limit: int) -> Int64[np.ndarray, " n"]:
-    """Random numbers brought into 0 … limit − 1."""
-    return (raw % np.uint64(limit)).astype(np.int64)
 
 
 def check_fits(sampling: Sampling, length: int, max_length: int) -> int:

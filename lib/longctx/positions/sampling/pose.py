@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Int64
 from pydantic import Field
 
-from longctx.positions.sampling.base import Range, Raw, Sampling, check_fits, register
+from longctx.positions.sampling.base import Range, Sampling, check_fits, register
+from longctx.streams import Raw
 
 
 @register(source="https://arxiv.org/abs/2309.10400")

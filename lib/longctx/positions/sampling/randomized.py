@@ -5,7 +5,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int64
 
-from longctx.positions.sampling.base import Range, Raw, Sampling, check_fits, register
+from longctx.positions.sampling.base import Range, Sampling, check_fits, register
+from longctx.streams import Raw
 
 
 @register(source="https://arxiv.org/abs/2305.16843")

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Int64
 from pydantic import Field
 
-from longctx.positions.sampling.base import Raw, Sampling, below, register
+from longctx.positions.sampling.base import Sampling, register
+from longctx.streams import Raw, below
 
 
 @register(source="https://arxiv.org/abs/2109.05644")
