@@ -46,6 +46,10 @@ def recalled(inputs: list[int], n: int) -> list[int]:
     return [book[key] for key in inputs[pairs:]]
 
 
+def latest(inputs: list[int], n: int) -> list[int]:
+    return [[token for token in inputs[:-n] if token < 32][-1]] * n
+
+
 #: What a person would answer to the tokens of a problem, given how many answers are wanted.
 BY_HAND: dict[str, Callable[[list[int], int], list[int]]] = {
     "copy": copied,
@@ -53,6 +57,7 @@ BY_HAND: dict[str, Callable[[list[int], int], list[int]]] = {
     "sort": sorted_,
     "addition": added,
     "recall": recalled,
+    "latest": latest,
 }
 
 
@@ -84,7 +89,7 @@ def test_an_answer_is_predicted_from_what_stands_before_it(name: str):
     assert torch.equal(batch.inputs[:, 1:][both], batch.targets[:, :-1][both]), "teacher forcing"
 
 
-@pytest.mark.parametrize("name", ["copy", "reverse", "sort", "recall"])
+@pytest.mark.parametrize("name", ["copy", "reverse", "sort", "recall", "latest"])
 def test_the_evidence_lies_where_the_distance_says(name: str):
     batch = build_task(name).batch(length=48, batch_size=8, names=(2,))
     rows, places = (batch.targets != IGNORED).nonzero(as_tuple=True)
@@ -134,7 +139,7 @@ def test_digits_are_uniform_and_carries_happen():
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown task 'sum'; known: addition, copy, recall, reverse, sort"):
+    with pytest.raises(ValueError, match=r"unknown task 'sum'; known: addition, copy, latest, recall, reverse, sort"):
         build_task("sum")
 
 
@@ -143,3 +148,13 @@ def test_a_task_is_its_own_config():
     assert isinstance(task, Task)
     assert str(task) == "copy(symbols=5)"
     assert task.batch(length=20, batch_size=50, names=(0,)).inputs.max() == 5
+
+
+def test_the_latest_needle_is_one_of_several_and_may_stand_anywhere():
+    task = build_task("latest(needles=3)")
+    batch = task.batch(length=40, batch_size=300, names=(7,))
+    assert ((batch.inputs < 32).sum(1) == 3).all(), "as many needles as asked for, no two in one place"
+    first_asked = batch.distances[:, -4]
+    assert first_asked.min() == 1
+    assert first_asked.max() > 25
+    assert build_task("latest(values=2, needles=3)").largest(40) == 0, "no three different needles of two values"

@@ -92,3 +92,19 @@ def test_table_refuses_columns_that_no_row_has():
         table([{"a": 1, "b": 2}], columns=["a", "c"])
     with pytest.raises(ValueError, match="at least one row"):
         table([])
+
+
+@pytest.mark.parametrize(
+    ("mean", "half_width", "said"),
+    [
+        (-0.3, 0.1, "reproduced"),
+        (0.3, 0.1, "contradicted"),
+        (-0.05, 0.1, "undecided"),
+        (0.05, 0.1, "undecided"),
+        (-0.1, 0.1, "undecided"),  # an end on the threshold is not beyond it
+        (0.1, 0.1, "undecided"),
+    ],
+)
+def test_a_claim_is_decided_only_by_a_whole_interval(mean: float, half_width: float, said: str):
+    assert verdict(Interval(mean, half_width), 0.0) == said
+    assert verdict(Interval(mean + 2, half_width), 2.0) == said

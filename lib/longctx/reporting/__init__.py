@@ -3,7 +3,7 @@
 from longctx.reporting.bands import Band, band_of
 from longctx.reporting.checks import agree
 from longctx.reporting.figures import band, digest, length_axis, show
-from longctx.reporting.intervals import Interval, interval, paired_interval
+from longctx.reporting.intervals import Interval, interval, paired_interval, verdict
 from longctx.reporting.style import Look, look, use_style
 from longctx.reporting.tables import Table, table
 
@@ -23,4 +23,5 @@ __all__ = [
     "show",
     "table",
     "use_style",
+    "verdict",
 ]

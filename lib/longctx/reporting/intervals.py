@@ -58,3 +58,14 @@ def paired_interval(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Inter
     if x.shape != y.shape:
         raise ValueError(f"a, b: paired values need the same seeds, given shapes {x.shape} and {y.shape}")
     return interval(x - y, level=level)
+
+
+def verdict(found: Interval, threshold: float) -> str:
+    """What an interval says of the claim that its quantity lies below a threshold.
+
+    Returns:
+        "reproduced" or "contradicted" if the whole interval lies below or above, else "undecided".
+    """
+    if found.mean + found.half_width < threshold:
+        return "reproduced"
+    return "contradicted" if found.mean - found.half_width > threshold else "undecided"
