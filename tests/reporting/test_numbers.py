@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from longctx.reporting import Interval, band_of, interval, paired_interval, table
+from longctx.reporting import Interval, band_of, interval, paired_interval, table, verdict
 
 runs = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12).filter(lambda x: np.std(x) > 1e-3)
 

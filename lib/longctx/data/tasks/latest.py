@@ -16,8 +16,8 @@ ASKING = 4
 class Latest(Task):
     """Read noise with some needles in it, then say the needle that came last.
 
-    Needles are tokens 0 … values − 1, noise the tokens after them, and the last token asks. To find a needle takes no
-    sense of place; to know which of several came last does.
+    Needles are tokens 0 … values − 1, noise the tokens after them, and the last token asks. To find a needle
+    takes no sense of place; to know which of several came last does.
     """
 
     name: Literal["latest"] = "latest"
