@@ -65,36 +65,39 @@ def plain(length: int) -> Step:
     return _loop(model, model)
 
 
-def hugging_face(length: int, family: str) -> Step:
+#: Hugging Face's decoders by name, each with the position encoding that its family allows.
+HUGGING_FACE: dict[str, tuple[str, dict[str, object]]] = {
+    "GPT-2": ("gpt2", {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}),
+    "Llama": ("llama", {}),
+    "SmolLM3 nope": ("smollm3", {"no_rope_layers": [0] * SHAPE["n_layers"]}),
+    "SmolLM3 rotary": ("smollm3", {"no_rope_layers": [1] * SHAPE["n_layers"]}),
+    "Falcon rotary": ("falcon", {"new_decoder_architecture": False, "multi_query": False}),
+    "Falcon alibi": ("falcon", {"new_decoder_architecture": False, "multi_query": False, "alibi": True}),
+}
+HUB = "Hugging Face "
+
+
+def hugging_face(length: int, name: str) -> Step:
     """Hugging Face's model of about the same size, trained by the same loop."""
     import transformers
 
-    common = {"vocab_size": SHAPE["vocab_size"], "attn_implementation": "sdpa"}
-    if family == "llama":
-        config = transformers.LlamaConfig(
-            hidden_size=SHAPE["d_model"],
-            intermediate_size=352,  # ⌈8/3 · 128⌉ to a multiple of 32: as many parameters as GELU's 512
-            num_hidden_layers=SHAPE["n_layers"],
-            num_attention_heads=SHAPE["n_heads"],
-            max_position_embeddings=length,
-            tie_word_embeddings=True,
-            **common,
-        )
-        model = transformers.LlamaForCausalLM(config)
-    else:
-        config = transformers.GPT2Config(
-            n_positions=length,
-            n_embd=SHAPE["d_model"],
-            n_layer=SHAPE["n_layers"],
-            n_head=SHAPE["n_heads"],
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=0,
-            eos_token_id=0,
-            **common,
-        )
-        model = transformers.GPT2LMHeadModel(config)
+    family, own = HUGGING_FACE[name]
+    config = transformers.AutoConfig.for_model(
+        family,
+        vocab_size=SHAPE["vocab_size"],
+        hidden_size=SHAPE["d_model"],
+        num_hidden_layers=SHAPE["n_layers"],
+        num_attention_heads=SHAPE["n_heads"],
+        max_position_embeddings=length,
+        tie_word_embeddings=True,
+        attn_implementation="sdpa",
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0),
+        **own,
+    )
+    if family in ("llama", "smollm3"):
+        config.num_key_value_heads = SHAPE["n_heads"]
+        config.intermediate_size = 352  # ⌈8/3 · 128⌉ to a multiple of 32: as many parameters as GELU's 512
+    model = transformers.AutoModelForCausalLM.from_config(config)
 
     def loss(inputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten())
@@ -171,8 +174,8 @@ CONTESTANTS: dict[str, Callable[[int], Step]] = {
     "longctx alibi": lambda length: ours(length, position="alibi"),
     "longctx bfloat16": lambda length: ours(length, precision="bfloat16"),
     "longctx compiled": lambda length: ours(length, compile=True),
-    "Hugging Face GPT-2": lambda length: hugging_face(length, "gpt2"),
-    "Hugging Face Llama": lambda length: hugging_face(length, "llama"),
+    "Hugging Face GPT-2": lambda length: hugging_face(length, "GPT-2"),
+    "Hugging Face Llama": lambda length: hugging_face(length, "Llama"),
 }
 
 PEER = "x-transformers "
@@ -188,12 +191,14 @@ PEER_ENCODINGS: dict[str, tuple[bool, dict[str, bool]]] = {
 
 
 def contestant(name: str, length: int) -> Step:
-    """The step of a contestant by name: of `CONTESTANTS`, "x-transformers ENCODING" or "longctx ENCODING"."""
+    """The step of a contestant: of `CONTESTANTS`, or a library's name and one of its encodings or models."""
     if name in CONTESTANTS:
         return CONTESTANTS[name](length)
     if name.startswith(PEER):
         flash, options = PEER_ENCODINGS[name.removeprefix(PEER)]
         return x_transformers(length, flash=flash, **options)
+    if name.startswith(HUB):
+        return hugging_face(length, name.removeprefix(HUB))
     return ours(length, position=name.removeprefix("longctx "))
 
 

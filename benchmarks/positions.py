@@ -1,4 +1,4 @@
-"""What a position encoding costs: a training step with it over one without, beside a peer's own encodings."""
+"""What a position encoding costs: a training step with it over one without, beside peers' own encodings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from longctx.positions import POSITIONS
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contestants import BATCHES, PEER, PEER_ENCODINGS, SHAPE
+from contestants import BATCHES, HUB, HUGGING_FACE, PEER, PEER_ENCODINGS, SHAPE
 from keep import keep
 
 from training import paired_ratio, shown, take_turns
@@ -27,7 +27,12 @@ OURS = "longctx nope"
 
 
 def baseline(name: str) -> str:
-    """The contestant without an encoding that a contestant is compared with: of its own library."""
+    """The contestant without an encoding that a contestant is compared with, of its own library.
+
+    Falcon comes with rotary embeddings or ALiBi, but not without either.
+    """
+    if name.startswith(HUB):
+        return f"{HUB}Falcon rotary" if "Falcon" in name else f"{HUB}SmolLM3 nope"
     if not name.startswith(PEER):
         return OURS
     return f"{PEER}nope, unfused" if name.endswith("unfused") else f"{PEER}nope"
@@ -45,11 +50,12 @@ def encodings(length: int) -> list[str]:
 
 
 def measure(specs: list[str], length: int, rounds: int, warm_up: int = 1) -> list[dict[str, Any]]:
-    """A row for each encoding, ours and the peer's: seconds a step, and the ratio to a step without."""
+    """A row for each encoding, ours and the peers': seconds a step, and the ratio to a step without."""
     names = [
         OURS,
         *(f"longctx {spec}" for spec in specs if spec != "nope"),
         *(PEER + name for name in PEER_ENCODINGS),
+        *(HUB + name for name in HUGGING_FACE if " " in name),
     ]
     times = take_turns(names, length, SHAPE["vocab_size"], rounds, warm_up)
     return [
@@ -92,7 +98,8 @@ def main(argv: list[str] | None = None) -> None:
     table = Table(
         title=f"A training step of 4,096 tokens at L = {options.length:,}, one thread",
         caption="Ratios of times taken in turn: median, and quartiles.\n"
-        "Unfused: without fused attention, which x-transformers refuses for learned biases.",
+        "Unfused: without fused attention, which x-transformers refuses for learned biases.\n"
+        "Falcon's ALiBi over its rotary embeddings: it does not come without either.",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
     )

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
-ENCODING, PATTERN = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+ENCODING, PATTERN, TASK = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 (PACKAGE,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 
 COMBINE = """
@@ -43,18 +43,22 @@ def lines(text: str) -> int:
 def test_the_examples_are_short() -> None:
     assert lines(ENCODING) + lines(PACKAGE) <= 20
     assert lines(PATTERN) <= 25
+    assert lines(TASK) <= 20
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which both examples are installed, each as a package of its own."""
+    """An environment in which the examples are installed, each as a package of its own."""
     target = tmp_path_factory.mktemp("site")
-    renamed = PACKAGE.replace("positions", "patterns").replace("log_distance", "anchors")
-    packages = {
-        "log_distance": (ENCODING, PACKAGE),
-        "anchors": (PATTERN, renamed.replace("log-distance", "anchors")),
+    modules = {
+        "log_distance": ("positions", ENCODING),
+        "anchors": ("patterns", PATTERN),
+        "first": ("tasks", TASK),
     }
-    for name, (module, package) in packages.items():
+    for name, (group, module) in modules.items():
+        package = PACKAGE.replace("positions", group)
+        for old in ("log_distance", "log-distance"):
+            package = package.replace(old, name)
         folder = tmp_path_factory.mktemp(name)
         (folder / f"{name}.py").write_text(module)
         (folder / "pyproject.toml").write_text(package)
@@ -103,3 +107,18 @@ def test_the_encoding_is_drawn_in_the_comparison(installed: dict[str, str], tmp_
     ]
     text = json.dumps([output.get("text") or output.get("data", {}).get("text/plain") for output in outputs])
     assert text.count("log_distance") >= 3
+
+
+def test_the_task_is_listed_and_learned(installed: dict[str, str], tmp_path: Path) -> None:
+    rows = json.loads(run(installed, "-m", "longctx.cli", "list", "tasks", "--json"))
+    assert "first" in {row["name"] for row in rows}
+    spec = {
+        "model": {"n_layers": 1, "d_model": 32, "n_heads": 2, "vocab_size": 11, "position": "nope"},
+        "data": {"source": "task:first"},
+        "training": {"length": 8, "batch_size": 64, "steps": 150, "learning_rate": 0.01, "warmup_steps": 5},
+        "evaluation": {"lengths": [8], "protocols": ["problems"]},
+    }
+    (tmp_path / "first.json").write_text(json.dumps(spec))
+    record = json.loads(run(installed, "-m", "longctx.cli", "train", str(tmp_path / "first.json"), "--json"))
+    assert record["evaluations"][0]["result"]["targets"] == 256
+    assert record["training"]["losses"][-1] < record["training"]["losses"][0]

@@ -1,4 +1,4 @@
-"""Dynamic position bias: a perceptron of the distance (Wang et al., 2022, section 3.3)."""
+"""Dynamic position bias: a perceptron of the distance (Wang et al., 2022)."""
 
 from typing import Literal
 

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from longctx.positions.base import PositionConfig, PositionEncoding, register
+from longctx.positions.distance import by_distance
 from longctx.positions.mlp import Perceptron
 
 
@@ -55,10 +56,12 @@ class FIRE(PositionEncoding):
     def bias(
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
     ) -> Float[Tensor, "*blocks heads queries keys"]:
-        i, j = q_pos[..., :, None], k_pos[..., None, :]
         threshold = (self.threshold * self.config.init_threshold).abs()
         c = self.c.abs()
-        relative = torch.log1p(c * (i - j).abs()) / torch.log1p(
-            c * torch.maximum(threshold, torch.maximum(i, j))
-        )
-        return self.function(relative[..., None]).movedim(-1, -3)
+        # ψ rises: of the later of two places, it is the larger of two values, and needs no logarithm a pair.
+        rows, columns = (torch.log1p(c * torch.maximum(threshold, x)) for x in (q_pos, k_pos))
+        apart = by_distance(lambda d: torch.log1p(c * d.abs())[:, None], q_pos, k_pos).squeeze(-3)
+        relative = apart / torch.maximum(rows[..., :, None], columns[..., None, :])
+        if torch.compiler.is_compiling():  # as inside a kernel of FlexAttention
+            return self.function(relative[..., None]).movedim(-1, -3)
+        return self.function.of_numbers(relative).movedim(-1, -3)

@@ -35,7 +35,7 @@ class Learned(PositionEncoding):
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw the table from a normal distribution of standard deviation 0.02, as GPT-2 does."""
+        """Draw the table with standard deviation 0.02, as Hugging Face's GPT-2 does (OpenAI's with 0.01)."""
         with torch.no_grad():
             self.weight.normal_(0.0, 0.02, generator=generator)
 

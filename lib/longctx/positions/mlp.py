@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 
 class Perceptron(nn.Sequential):
@@ -17,6 +19,26 @@ class Perceptron(nn.Sequential):
             # Without the initialisation, which would draw from the global random generator.
             layers += [nn.utils.skip_init(nn.Linear, inputs, outputs), activation()]
         super().__init__(*layers[:-1])
+
+    def of_numbers(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape outputs"]:
+        """``self(x[..., None])`` for one hidden layer of ReLUs, without ``width`` products for each number.
+
+        Such a function of a number is a chain of lines, with a knot where a hidden unit switches.
+        """
+        hidden, _, out = self
+        assert isinstance(hidden, nn.Linear)
+        assert isinstance(out, nn.Linear)
+        slopes, offsets = hidden.weight[:, 0], hidden.bias
+        with torch.no_grad():
+            # A unit that ignores its input has no knot; a needless one does no harm.
+            knots = torch.where(slopes == 0, 0.0, -offsets / slopes).sort().values
+            ends = torch.cat([knots[:1] - 1, knots, knots[-1:] + 1])
+            between = (ends[:-1] + ends[1:]) / 2
+            awake = (slopes * between[:, None] + offsets > 0).to(x.dtype)
+            line = torch.bucketize(x.contiguous(), knots)
+        lines = torch.cat([awake * slopes @ out.weight.mT, awake * offsets @ out.weight.mT + out.bias], -1)
+        slope, offset = embedding(line, lines).chunk(2, -1)
+        return torch.addcmul(offset, slope, x[..., None])
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:

@@ -1,4 +1,4 @@
-"""PoPE: polar coordinate position embedding (Gopalakrishnan et al., 2025, section 3)."""
+"""PoPE: polar coordinate position embedding (Gopalakrishnan et al., 2025)."""
 
 import math
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Sandwich: the inner product of sinusoids as a bias (Chi et al., 2023, section 4)."""
+"""Sandwich: the inner product of sinusoids as a bias (Chi et al., 2023)."""
 
 from typing import Literal
 

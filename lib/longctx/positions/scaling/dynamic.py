@@ -1,4 +1,4 @@
-"""Dynamic NTK-aware scaling (emozilla, 2023; Peng et al., 2024, section 3.4)."""
+"""Dynamic NTK-aware scaling (emozilla, 2023; Peng et al., 2024, section 3.3)."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The scaling of Llama 3.1 (Grattafiori et al., 2024)."""
+"""The scaling of Llama 3.1, from its published code; the paper (Grattafiori et al., 2024) has none."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from longctx.positions.scaling.base import Factor, Scaling, Trained, by_turns, check_ramp, register, unscaled
 
 
-@register(source="https://arxiv.org/abs/2407.21783")
+@register(source="https://github.com/meta-llama/llama-models")
 class Llama3(Scaling):
     r"""Interpolate by wavelength, with bounds as fractions of the trained context.
 

@@ -19,7 +19,7 @@ class LongRoPE(Scaling):
     r"""Divide each pair's frequency by a factor of its own, found by search.
 
     There are two sets of factors, for texts up to the trained length and for longer ones. Logits are
-    multiplied by the square of :math:`\sqrt{1 + \ln s / \ln L}`.
+    multiplied by the square of :math:`\sqrt{1 + \ln s / \ln L}`, as in the code of Phi-3.
     """
 
     name: Literal["longrope"] = "longrope"

@@ -1,4 +1,4 @@
-"""The search for LongRoPE's factors (Ding et al., 2024, section 3.3)."""
+"""The search for LongRoPE's factors (Ding et al., 2024, section 3.2)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def search_factors(
 
     Slower pairs are never stretched less than faster ones, and none is squeezed; each set of factors is tried
     once. The loss is that of a trained model on long text, with `longrope(long_factor=…)`; this function
-    knows nothing of models.
+    knows nothing of models. (The paper also searches for a number of first tokens that stay as they are.)
 
     Args:
         loss: of a factor for each of the ``dim // 2`` pairs; lower is better.

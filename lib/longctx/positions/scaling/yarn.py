@@ -1,4 +1,4 @@
-"""YaRN (Peng et al., 2024)."""
+"""YaRN (Peng et al., 2024, section 3.4)."""
 
 import math
 from typing import Literal
@@ -26,7 +26,7 @@ class YaRN(Scaling):
     name: Literal["yarn"] = "yarn"
     #: How many times the trained context is to be read; None with ``dynamic``.
     factor: float | None = Field(None, ge=1.0)
-    #: Take for s what is read over what was trained, as it grows (section 3.4), and never less than 1.
+    #: Take for s what is read over what was trained, as it grows (section 3.3), and never less than 1.
     dynamic: bool = False
     original_max_position_embeddings: Trained
     #: Turns from which on a pair keeps its angle.
