@@ -106,7 +106,10 @@ def test_train_records_and_generate_continues(spec_file: str, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "training.steps=0"], "training.steps: Input should be greater than 0 (given 0)"),
+        (
+            ["--set", "training.steps=-1"],
+            "training.steps: Input should be greater than or equal to 0 (given -1)",
+        ),
         (["--set", "model.position=ropee"], "unknown position encoding 'ropee'; known: "),
         (["--set", "steps=3"], "steps: no such field; there are model, data,"),
         (["--set", "steps"], "--set takes field=value"),
