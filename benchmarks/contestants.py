@@ -65,7 +65,7 @@ def plain(length: int) -> Step:
     return _loop(model, model)
 
 
-#: Hugging Face's decoders by name, each with the position encoding that its family allows.
+#: Hugging Face's decoders by name, and how they are asked for.
 HUGGING_FACE: dict[str, tuple[str, dict[str, object]]] = {
     "GPT-2": ("gpt2", {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}),
     "Llama": ("llama", {}),
@@ -75,6 +75,8 @@ HUGGING_FACE: dict[str, tuple[str, dict[str, object]]] = {
     "Falcon alibi": ("falcon", {"new_decoder_architecture": False, "multi_query": False, "alibi": True}),
 }
 HUB = "Hugging Face "
+#: Those that differ in their position encoding alone, two and two.
+HUB_ENCODINGS = ("SmolLM3 nope", "SmolLM3 rotary", "Falcon rotary", "Falcon alibi")
 
 
 def hugging_face(length: int, name: str) -> Step:
@@ -91,7 +93,9 @@ def hugging_face(length: int, name: str) -> Step:
         max_position_embeddings=length,
         tie_word_embeddings=True,
         attn_implementation="sdpa",
-        **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0),
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=None,
         **own,
     )
     if family in ("llama", "smollm3"):

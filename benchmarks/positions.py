@@ -18,7 +18,7 @@ from longctx.positions import POSITIONS
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contestants import BATCHES, HUB, HUGGING_FACE, PEER, PEER_ENCODINGS, SHAPE
+from contestants import BATCHES, HUB, HUB_ENCODINGS, PEER, PEER_ENCODINGS, SHAPE
 from keep import keep
 
 from training import paired_ratio, shown, take_turns
@@ -55,7 +55,7 @@ def measure(specs: list[str], length: int, rounds: int, warm_up: int = 1) -> lis
         OURS,
         *(f"longctx {spec}" for spec in specs if spec != "nope"),
         *(PEER + name for name in PEER_ENCODINGS),
-        *(HUB + name for name in HUGGING_FACE if " " in name),
+        *(HUB + name for name in HUB_ENCODINGS),
     ]
     times = take_turns(names, length, SHAPE["vocab_size"], rounds, warm_up)
     return [

@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from longctx.registry import Registry, StrategyConfig, format_call, parse_call
+from longctx.registry import ConfigRegistry, Registry, StrategyConfig, format_call, parse_call
 
 
 class HueConfig(StrategyConfig):
@@ -105,3 +105,23 @@ def test_a_required_field_without_examples_is_reported():
     registry.register(NeedyConfig, source="")(type("Needy", (), {}))
     with pytest.raises(ValueError, match="'size' needs examples"):
         registry.examples("needy")
+
+
+def test_what_is_its_own_config_is_built_and_nothing_of_another_kind():
+    class Shape(StrategyConfig):
+        """A figure."""
+
+    shapes = ConfigRegistry(Shape, "shape", "longctx.no_such_group")
+
+    @shapes.register_config(source="https://example.org")
+    class Ring(Shape):
+        """A round one."""
+
+        name: Literal["ring"] = "ring"
+        width: float = 1.0
+
+    assert shapes.build("ring(width=2.0)") == Ring(width=2.0)
+    unregistered = Shape(name="square")
+    assert shapes.build(unregistered) is unregistered
+    with pytest.raises(ValueError, match=r"hue is no shape; known: ring"):
+        shapes.build(HueConfig())

@@ -29,6 +29,9 @@ class StrategyConfig(BaseModel):
         return format_call(self)
 
 
+C = TypeVar("C", bound=StrategyConfig)
+
+
 @dataclass(frozen=True)
 class Entry(Generic[T]):
     """What the registry knows of one strategy."""
@@ -69,16 +72,6 @@ class Registry(Generic[T]):
                 raise ValueError(f"{self.kind} {name!r} is already registered by {known.target.__module__}")
             self._entries[name] = Entry(name, config, target, source)
             return target
-
-        return enter
-
-    def register_config(self, *, source: str) -> Callable[[T], T]:
-        """Class decorator: enter a strategy that is its own config."""
-
-        def enter(target: T) -> T:
-            assert isinstance(target, type)
-            assert issubclass(target, StrategyConfig)
-            return self.register(target, source=source)(target)
 
         return enter
 
@@ -143,6 +136,38 @@ class Registry(Generic[T]):
         self._discovered = True
         for point in entry_points(group=self.group):
             point.load()
+
+
+class ConfigRegistry(Registry[type[C]], Generic[C]):
+    """A catalogue of strategies that are their own configs.
+
+    Args:
+        base: what they have in common.
+        kind, group: as for `Registry`.
+    """
+
+    def __init__(self, base: type[C], kind: str, group: str) -> None:
+        super().__init__(kind, group)
+        self.base = base
+
+    def register_config(self, *, source: str) -> Callable[[type[C]], type[C]]:
+        """Class decorator: enter a strategy under the default of its ``name`` field."""
+
+        def enter(target: type[C]) -> type[C]:
+            return self.register(target, source=source)(target)
+
+        return enter
+
+    def build(self, spec: str | Mapping[str, Any] | C) -> C:
+        """Build a strategy from ``"name(parameter=value)"``, a mapping with its name, or itself.
+
+        Raises:
+            ValueError: unknown name or parameter, or a strategy of another kind; the message lists the valid.
+        """
+        built = self.parse(spec)
+        if not isinstance(built, self.base):
+            raise ValueError(f"{built} is no {self.kind}; known: {', '.join(entry.name for entry in self)}")
+        return built
 
 
 #: What ``a & b`` and ``a | b`` stand for.

@@ -107,10 +107,24 @@ def test_text_other_than_the_spec_names_is_refused(spec: ExperimentSpec, store: 
         ensure([other], store=store, progress=False)
 
 
-def test_too_few_long_documents_are_an_error_that_says_what_to_lower(spec: ExperimentSpec, store: Store):
+def test_too_few_long_documents_are_an_error_before_anything_is_trained(
+    spec: ExperimentSpec, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_module, "train", lambda *_, **__: pytest.fail("trained for nothing"))
     many = replace(spec, {"evaluation.documents": 10_000})
     with pytest.raises(RuntimeError, match=r"evaluation\.documents=10000, but only \d+ .* lower documents"):
         ensure([many], store=store, progress=False)
+
+
+def test_checkpoints_left_by_a_kill_after_the_record_was_written_are_cleared(
+    spec: ExperimentSpec, store: Store
+):
+    ensure([spec], store=store, progress=False)
+    left = store.scratch(spec.training_key) / "step-0000004.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"left")
+    ensure([replace(spec, {"evaluation.lengths": [24]})], store=store, progress=False)
+    assert not left.exists()
 
 
 def test_the_stored_weights_are_those_that_were_evaluated(spec: ExperimentSpec, store: Store):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from longctx.reporting import Interval, band_of, interval, paired_interval, table, verdict
+from longctx.reporting import Interval, band_of, cited, interval, paired_interval, table, verdict
 
 runs = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12).filter(lambda x: np.std(x) > 1e-3)
 
@@ -108,3 +108,10 @@ def test_table_refuses_columns_that_no_row_has():
 def test_a_claim_is_decided_only_by_a_whole_interval(mean: float, half_width: float, said: str):
     assert verdict(Interval(mean, half_width), 0.0) == said
     assert verdict(Interval(mean + 2, half_width), 2.0) == said
+
+
+def test_a_bibliography_key_names_its_source():
+    assert cited("press2022train") == "Press 2022"
+    for key in ("press", "2022train", "press2022", "Press2022train"):
+        with pytest.raises(ValueError, match=f"key: given '{key}'"):
+            cited(key)

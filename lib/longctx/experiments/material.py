@@ -23,17 +23,20 @@ class Material(Protocol):
     def batches(self, spec: ExperimentSpec) -> Batches:
         """The inputs and targets of every forward pass of a run."""
 
-    def evaluate(
-        self, model: Transformer, spec: EvaluationSpec, *, length: int, protocol: str
-    ) -> LengthResult | TaskResult:
+    def evaluate(self, model: Transformer, *, length: int, protocol: str) -> LengthResult | TaskResult:
         """How well a model does at one length, by one protocol."""
 
 
 class Text:
-    """Windows of the training text, tested on excerpts of the validation text."""
+    """Windows of the training text, tested on excerpts of the validation text.
 
-    def __init__(self, corpus: Corpus) -> None:
+    Raises:
+        ValueError: too few validation documents are long enough.
+    """
+
+    def __init__(self, corpus: Corpus, spec: EvaluationSpec) -> None:
         self.corpus = corpus
+        self.excerpts = validation_excerpts(corpus, spec)
 
     def batches(self, spec: ExperimentSpec) -> Batches:
         """Windows drawn by the seed."""
@@ -46,46 +49,43 @@ class Text:
         )
         return lambda step: draw(step=step)
 
-    def evaluate(
-        self, model: Transformer, spec: EvaluationSpec, *, length: int, protocol: str
-    ) -> LengthResult:
+    def evaluate(self, model: Transformer, *, length: int, protocol: str) -> LengthResult:
         """Perplexity on the excerpts."""
-        excerpts = validation_excerpts(self.corpus, spec)
-        return evaluate(model, excerpts, length=length, protocol=protocol)  # type: ignore[arg-type]
+        return evaluate(model, self.excerpts, length=length, protocol=protocol)  # type: ignore[arg-type]
 
 
 class Problems:
     """Problems of a task: of every size that fits to learn from, of the largest to be tested on."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, spec: EvaluationSpec) -> None:
+        self.task, self.problems = task, spec.problems
 
     def batches(self, spec: ExperimentSpec) -> Batches:
         """Problems drawn by the seed."""
         draw = partial(self.task.batch, length=spec.training.length, batch_size=spec.training.batch_size)
         return lambda step: draw(names=(spec.seed, step))[:2]
 
-    def evaluate(self, model: Transformer, spec: EvaluationSpec, *, length: int, protocol: str) -> TaskResult:
+    def evaluate(self, model: Transformer, *, length: int, protocol: str) -> TaskResult:
         """Accuracy on problems that are the same for every model."""
-        return evaluate_task(model, self.task, length=length, problems=spec.problems)
+        return evaluate_task(model, self.task, length=length, problems=self.problems)
 
 
 def open_material(spec: ExperimentSpec) -> Material:
     """What ``spec`` is trained and tested on.
 
     Raises:
-        ValueError: the text here is not that of the spec.
+        ValueError: the text here is not that of the spec, or too little of it is long enough for its test.
         CorpusError: the text cannot be had.
     """
     if (task := spec.data.task) is not None:
-        return Problems(task)
+        return Problems(task, spec.evaluation)
     corpus = open_source(spec.data.source)
     if corpus.digest != spec.data.corpus:
         raise ValueError(
             f"data.corpus: the spec wants {spec.data.source} with digest {spec.data.corpus}, "
             f"but here it has {corpus.digest}"
         )
-    return Text(corpus)
+    return Text(corpus, spec.evaluation)
 
 
 def validation_excerpts(corpus: Corpus, spec: EvaluationSpec) -> list[ndarray]:

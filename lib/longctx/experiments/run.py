@@ -61,7 +61,7 @@ def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
     for length, protocol in store.missing(spec):
         started = datetime.now(UTC)
         with deterministic(spec.training.threads):
-            result = material.evaluate(model, spec.evaluation, length=length, protocol=protocol)
+            result = material.evaluate(model, length=length, protocol=protocol)
         evaluation = Evaluation(
             excerpt=spec.evaluation.excerpt,
             documents=spec.evaluation.documents,
@@ -79,13 +79,14 @@ def _run(spec: ExperimentSpec, store: Store, watching: Watch | None) -> Record:
 
 def _trained(spec: ExperimentSpec, material: Material, store: Store, watching: Watch | None) -> Training:
     """Train what is not trained yet, the run whose weights this one begins with first."""
+    checkpoints = _checkpoints(spec, store)
     known = store.run(spec.training_key)
     if known is not None and store.weights(spec.weights_key) is not None:
+        checkpoints.clear()  # those that a kill has left
         return known.training
     if (origin := spec.origin) is not None and store.weights(origin.training_key) is None:
         with store.lock(origin.training_key):
             _trained(origin, material, store, watching)
-    checkpoints = _checkpoints(spec, store)
     fresh = _train(spec, material, store, checkpoints, watching)
     training = known.training if known is not None else fresh
     store.put(spec, training, [])

@@ -5,7 +5,7 @@ from longctx.reporting.checks import agree
 from longctx.reporting.figures import band, digest, length_axis, show
 from longctx.reporting.intervals import Interval, interval, paired_interval, verdict
 from longctx.reporting.style import Look, look, use_style
-from longctx.reporting.tables import Table, table
+from longctx.reporting.tables import Table, cited, table
 
 __all__ = [
     "Band",
@@ -15,6 +15,7 @@ __all__ = [
     "agree",
     "band",
     "band_of",
+    "cited",
     "digest",
     "interval",
     "length_axis",

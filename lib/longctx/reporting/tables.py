@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -84,3 +85,14 @@ def _text(value: Any, form: Format) -> str:
     if isinstance(value, str):
         return value
     return format(value, form)
+
+
+def cited(key: str) -> str:
+    """A bibliography key as a table names its source: ``press2022train`` is "Press 2022".
+
+    Raises:
+        ValueError: not a name, a year and a word.
+    """
+    if not (parts := re.fullmatch(r"([a-z]+)(\d{4})[a-z]+", key)):
+        raise ValueError(f"key: given {key!r}, valid are a name, a year and a word, as in press2022train")
+    return f"{parts[1].capitalize()} {parts[2]}"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Int
 from pydantic import Field
 from torch import Tensor
 
-from longctx.registry import Registry, StrategyConfig
+from longctx.registry import ConfigRegistry, StrategyConfig
 
 
 class Pattern(StrategyConfig):
@@ -64,21 +61,9 @@ def span(first: int, last: int) -> Int[Tensor, " fan_in"]:
     return torch.arange(first, last + 1)
 
 
-PATTERNS: Registry[type[Pattern]] = Registry("attention pattern", "longctx.patterns")
+PATTERNS = ConfigRegistry(Pattern, "attention pattern", "longctx.patterns")
 register = PATTERNS.register_config
-
-
-def build_pattern(spec: str | Mapping[str, Any] | Pattern) -> Pattern:
-    """Build a pattern from ``"full"``, ``"sliding_window(window=256)"``, a mapping or a pattern.
-
-    Strings combine: ``"sliding_window(window=64) | block_local(block_size=32)"``.
-
-    Raises:
-        ValueError: unknown name or parameter; the message lists the valid ones.
-    """
-    pattern = PATTERNS.parse(spec)
-    assert isinstance(pattern, Pattern)
-    return pattern
+build_pattern = PATTERNS.build
 
 
 def list_patterns() -> list[str]:

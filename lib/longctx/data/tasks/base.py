@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from longctx.registry import Registry, StrategyConfig
+from longctx.registry import ConfigRegistry, StrategyConfig
 from longctx.streams import Raw, below, stream
 
 #: Raised when a task's problems change, so that records of the old ones are not used.
@@ -76,19 +75,9 @@ class Task(StrategyConfig):
         return Batch(*(torch.from_numpy(part) for part in filled))
 
 
-TASKS: Registry[type[Task]] = Registry("task", "longctx.tasks")
+TASKS = ConfigRegistry(Task, "task", "longctx.tasks")
 register = TASKS.register_config
-
-
-def build_task(spec: str | Mapping[str, Any] | Task) -> Task:
-    """Build a task from ``"copy(symbols=20)"``, a mapping or a task.
-
-    Raises:
-        ValueError: unknown name or parameter; the message lists the valid ones.
-    """
-    task = TASKS.parse(spec)
-    assert isinstance(task, Task)
-    return task
+build_task = TASKS.build
 
 
 def asked(

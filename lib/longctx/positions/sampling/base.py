@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from jaxtyping import Int64
 from pydantic import Field
 from torch import Tensor
 
-from longctx.registry import Registry, StrategyConfig
+from longctx.registry import ConfigRegistry, StrategyConfig
 from longctx.streams import Raw, stream
 
 #: Positions 0 … max_length − 1 may be drawn.
@@ -42,19 +41,9 @@ class Sampling(StrategyConfig):
         return torch.from_numpy(self.draw(length, stream(seed, step, 1)).astype(np.int64))
 
 
-SAMPLINGS: Registry[type[Sampling]] = Registry("position sampling", "longctx.position_samplings")
+SAMPLINGS = ConfigRegistry(Sampling, "position sampling", "longctx.position_samplings")
 register = SAMPLINGS.register_config
-
-
-def build_sampling(spec: str | Mapping[str, Any] | Sampling) -> Sampling:
-    """Build a sampling from ``"shape(max_shift=100)"``, a mapping or a sampling.
-
-    Raises:
-        ValueError: unknown name or parameter; the message lists the valid ones.
-    """
-    sampling = SAMPLINGS.parse(spec)
-    assert isinstance(sampling, Sampling)
-    return sampling
+build_sampling = SAMPLINGS.build
 
 
 def check_fits(sampling: Sampling, length: int, max_length: int) -> int:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from longctx.registry import Registry, StrategyConfig
+from longctx.registry import ConfigRegistry, StrategyConfig
 
 #: How many times the trained context is to be read.
 Factor = Annotated[float, Field(ge=1.0, examples=[4.0])]
@@ -70,16 +69,6 @@ def by_turns(
     return own * kept + own / factor * (1 - kept)
 
 
-SCALINGS: Registry[type[Scaling]] = Registry("RoPE scaling", "longctx.rope_scalings")
+SCALINGS = ConfigRegistry(Scaling, "RoPE scaling", "longctx.rope_scalings")
 register = SCALINGS.register_config
-
-
-def build_scaling(spec: str | Mapping[str, Any] | Scaling) -> Scaling:
-    """Build a scaling from ``"linear(factor=4)"``, a mapping or a scaling.
-
-    Raises:
-        ValueError: unknown name or parameter; the message lists the valid ones.
-    """
-    scaling = SCALINGS.parse(spec)
-    assert isinstance(scaling, Scaling)
-    return scaling
+build_scaling = SCALINGS.build
