@@ -55,5 +55,4 @@ class KERPLE(PositionEncoding):
         distance, a = apart.abs()[:, None], self.a.clamp(min=SMALLEST)
         if self.config.kernel == "log":
             return -self.p.clamp(min=SMALLEST) * torch.log1p(a * distance)
-        # The derivative of 0^p by p is not a number; distances are whole, so only 0 lies below 1.
-        return -a * distance.clamp(min=1) ** self.p.clamp(SMALLEST, 2.0) * (distance > 0)
+        return -a * distance ** self.p.clamp(SMALLEST, 2.0)
