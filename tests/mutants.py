@@ -190,9 +190,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="files whose path holds this")
     parser.add_argument("--seconds", type=int, default=240, help="the longest that the tests may take")
     parser.add_argument("--out", type=Path, help="a JSON file for the result")
-    parser.add_argument(
-        "--again", type=Path, help="a result: its survivors meet all tests"
-    )
+    parser.add_argument("--again", type=Path, help="a result: its survivors meet all tests")
     options = parser.parse_args()
     earlier = json.loads(options.again.read_text()) if options.again else None
     found = []
