@@ -7,6 +7,7 @@ import pytest
 from longctx.data.tasks import build_task
 from longctx.evaluation import evaluate_task
 from longctx.experiments import ExperimentSpec, Store, ensure, parse_spec, replace, trained_model
+from longctx.experiments.progress import name_of
 from longctx.experiments.spec import canonical
 from longctx.experiments.verify import verify
 from longctx.model import ModelConfig, build_model
@@ -40,6 +41,10 @@ def test_a_task_is_learned_and_tested_on_problems(copying: ExperimentSpec, store
     )
     with pytest.raises(KeyError, match="this record holds 4 problems, 8 problems, 16 problems"):
         record.at(8)
+
+
+def test_the_name_of_a_run_says_what_it_learns(copying: ExperimentSpec):
+    assert name_of(copying) == "copy(symbols=4): alibi × full, L=8, seed 0"
 
 
 def test_accuracy_is_counted_as_by_hand():

@@ -50,7 +50,8 @@ def name_of(spec: ExperimentSpec) -> str:
     where = f"L={training.length}" + (f" at {training.positions}" if training.positions else "")
     if spec.start is not None:
         where = f"after L={spec.start.training.length}" + (f", {where}" if training.steps else "")
-    return f"{spec.model.position} × {spec.model.attention}, {where}, seed {spec.seed}"
+    what = f"{spec.data.task}: " if spec.data.task else ""
+    return f"{what}{spec.model.position} × {spec.model.attention}, {where}, seed {spec.seed}"
 
 
 @contextmanager
