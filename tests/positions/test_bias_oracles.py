@@ -75,11 +75,12 @@ def test_a_power_of_one_is_alibi_with_these_slopes():
     torch.testing.assert_close(kerple.bias(positions, positions)[:6], alibi.bias(positions, positions)[:6])
 
 
-def test_fire_equals_the_formula():
+@pytest.mark.parametrize("furthest", [9, 10, 700])
+def test_fire_equals_the_formula(furthest):
     position = build("fire(width=5, init_c=0.3, init_threshold=6.0)", 3)
     position.reset_parameters(torch.Generator().manual_seed(3))
     position.threshold.data.fill_(1.5)
-    q_pos, k_pos = torch.tensor([0, 2, 8, 9, 700]), torch.tensor([0, 2, 8, 300])
+    q_pos, k_pos = torch.tensor([0, 2, 8, 9, furthest]), torch.tensor([0, 2, 8, furthest // 2])
     bias = position.bias(q_pos, k_pos)
     hidden, _, out = position.function
     for x, i in enumerate(q_pos.tolist()):
@@ -94,6 +95,20 @@ def test_fire_equals_the_formula():
                     + out.bias[h].item()
                 )
                 assert bias[h, x, y].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_fire_within_its_threshold_is_the_same_function_with_the_same_gradients():
+    """There it depends on distances alone, of which there are fewer than pairs."""
+    position, found = build("fire(init_threshold=20.0, init_c=0.4)"), []
+    weight = torch.randn(6, 12, 12, generator=torch.Generator().manual_seed(1))
+    for length in (12, 21, 22):  # the last is beyond 20
+        position.zero_grad()
+        positions = torch.arange(length)
+        bias = position.bias(positions, positions)[:, :12, :12]
+        (bias * weight).sum().backward()
+        found.append([bias.detach(), *(p.grad.clone() for p in position.parameters())])
+    for within, beyond in zip(found[0] + found[1], 2 * found[2], strict=True):
+        torch.testing.assert_close(within, beyond, atol=1e-5, rtol=1e-4)
 
 
 def test_fire_takes_the_size_of_its_scale_and_threshold():

@@ -57,11 +57,16 @@ class FIRE(PositionEncoding):
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
     ) -> Float[Tensor, "*blocks heads queries keys"]:
         threshold = (self.threshold * self.config.init_threshold).abs()
-        c = self.c.abs()
+        c, compiling = self.c.abs(), torch.compiler.is_compiling()
+        if not compiling and max(q_pos.max(), k_pos.max()) <= threshold:
+            largest = torch.log1p(c * threshold)  # divides everywhere: distance is all that counts
+            return by_distance(
+                lambda d: self.function.of_numbers(torch.log1p(c * d.abs()) / largest), q_pos, k_pos
+            )
         # ψ rises: of the later of two places, it is the larger of two values, and needs no logarithm a pair.
         rows, columns = (torch.log1p(c * torch.maximum(threshold, x)) for x in (q_pos, k_pos))
         apart = by_distance(lambda d: torch.log1p(c * d.abs())[:, None], q_pos, k_pos).squeeze(-3)
         relative = apart / torch.maximum(rows[..., :, None], columns[..., None, :])
-        if torch.compiler.is_compiling():  # as inside a kernel of FlexAttention
+        if compiling:  # as inside a kernel of FlexAttention
             return self.function(relative[..., None]).movedim(-1, -3)
         return self.function.of_numbers(relative).movedim(-1, -3)

@@ -7,7 +7,6 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 
 class Perceptron(nn.Sequential):
@@ -37,7 +36,8 @@ class Perceptron(nn.Sequential):
             awake = (slopes * between[:, None] + offsets > 0).to(x.dtype)
             line = torch.bucketize(x.contiguous(), knots)
         lines = torch.cat([awake * slopes @ out.weight.mT, awake * offsets @ out.weight.mT + out.bias], -1)
-        slope, offset = embedding(line, lines).chunk(2, -1)
+        # Not `embedding`: on a CPU its gradient sorts, and takes 2.8 times as long.
+        slope, offset = lines.index_select(0, line.flatten()).unflatten(0, x.shape).chunk(2, -1)
         return torch.addcmul(offset, slope, x[..., None])
 
     @torch.no_grad()
