@@ -66,6 +66,26 @@ KINDS = {
     "rotary": {"dual_chunk", "p_rope", "pope", "rerope", "rope", "self_extend", "xpos"},
     "data-dependent": {"cope", "fox"},
 }
+#: The last by each name, for YaRN the one with a factor.
+FULL = {given["name"]: given for given in map(parse_call, SCALING_DEFAULTS)}
+#: Registry, entry, field, the last values that are valid and the next that are not.
+BOUNDS = [
+    (POSITIONS, "learned", "factor", [1.0], [0.99]),
+    (POSITIONS, "p_rope", "fraction", [0.01, 1.0], [0.0, 1.01]),
+    (POSITIONS, "rerope", "factor", [1.0], [0.99]),
+    (POSITIONS, "rope", "base", [1.01], [1.0]),
+    (POSITIONS, "rope", "partial_rotary_factor", [0.01, 1.0], [0.0, 1.01]),
+    (POSITIONS, "sandwich", "channels", [2, 4], [0, 3]),
+    (POSITIONS, "t5", "max_distance", [64], [1]),
+    (POSITIONS, "t5", "num_buckets", [4, 8], [0, 6]),
+    (SCALINGS, "linear", "factor", [1.0], [0.99]),
+    (SCALINGS, "longrope", "factor", [1.0], [0.99]),
+    (SCALINGS, "yarn", "factor", [1.0], [0.99]),
+    (SCALINGS, "yarn", "original_max_position_embeddings", [2], [1]),
+    (SAMPLINGS, "pose", "chunks", [2], [1]),
+    (SAMPLINGS, "randomized", "max_length", [2], [1]),
+    (SAMPLINGS, "shape", "max_shift", [1], [0]),
+]
 
 
 def names(specs: Iterable[str]) -> list[str]:
@@ -101,6 +121,16 @@ def test_what_the_library_may_assume_of_an_encoding(name):
     assert encoding.shift_invariant == (name not in PLACE_MATTERS)
     assert encoding.causal_only == (name in CAUSAL_ONLY)
     assert encoding.per_layer == (name in PER_LAYER)
+
+
+@pytest.mark.parametrize(("registry", "name", "field", "valid", "invalid"), BOUNDS)
+def test_the_bounds_of_a_parameter(registry, name, field, valid, invalid):
+    given = FULL.get(name, {"name": name})
+    for value in valid:
+        assert getattr(registry.parse({**given, field: value}), field) == value
+    for value in invalid:
+        with pytest.raises(ValueError, match=field):
+            registry.parse({**given, field: value})
 
 
 def test_no_entry_is_forgotten():

@@ -60,3 +60,9 @@ def test_distances_hold_each_that_occurs_and_an_index_to_it(q_pos, k_pos):
     assert torch.equal(found[index], apart)
     assert len(found) <= apart.numel()
     assert torch.equal(found, found.unique())
+    assert (found[0], found[-1]) == (apart.min(), apart.max())
+
+
+def test_a_gap_is_not_filled_if_there_are_fewer_pairs_than_distances():
+    found, _ = distances(torch.tensor([0, 2]), torch.tensor([0]))
+    assert found.tolist() == [0, 2]

@@ -187,6 +187,12 @@ def test_tables_made_in_inference_mode_serve_training():
     assert q.grad is not None
 
 
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_checkpoint_holds_what_is_learned_and_nothing_else(spec):
+    encoding = build(spec)
+    assert list(encoding.state_dict()) == [name for name, _ in encoding.named_parameters()]
+
+
 @pytest.mark.parametrize(
     ("spec", "sizes", "message"),
     [
