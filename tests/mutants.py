@@ -210,8 +210,10 @@ def main() -> None:
     if earlier:
         left = {(one["file"], one["change"]) for one in earlier["survivors"]}
         found = [m for m in found if (str(m[0].relative_to(PACKAGE)), m[2]) in left]
-    if options.sample and options.sample < total:
+    elif options.sample and options.sample < total:
         found = sorted(random.Random(options.seed).sample(found, options.sample), key=lambda m: (m[0], m[1]))
+    if not found:
+        raise SystemExit(f"no mutants of files whose path holds {options.only!r}")
     os.environ["OMP_NUM_THREADS"] = "1"
     import_outsiders()
 
