@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from longctx.reporting import Interval, band_of, cited, interval, paired_interval, table, verdict
+from longctx.reporting import (
+    Claim,
+    Interval,
+    band_of,
+    cited,
+    interval,
+    judge,
+    paired_interval,
+    table,
+    tally,
+    verdict,
+)
 
 runs = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12).filter(lambda x: np.std(x) > 1e-3)
 
@@ -115,3 +126,34 @@ def test_a_bibliography_key_names_its_source():
     for key in ("press", "2022train", "press2022", "Press2022train"):
         with pytest.raises(ValueError, match=f"key: given '{key}'"):
             cited(key)
+
+
+def test_claims_are_judged_alone_and_all_together():
+    below, above, near = [-1.0, -1.1, -0.9], [1.0, 1.1, 0.9], [-0.1, 0.1, 0.02]
+    barely = [-0.5, -0.7, -0.3]  # -0.5 ± 0.497 by itself, and twice as wide among four
+    claims = [
+        Claim("press2022train", "lies below", below),
+        Claim("press2022train", "lies above", above),
+        Claim("chi2022kerple", "cannot be told", near),
+        Claim("chi2022kerple", "barely", barely),
+    ]
+    judged = judge(claims, digits=2)
+    assert [row[-2:] for row in judged.cells] == [
+        ["reproduced", "reproduced"],
+        ["contradicted", "contradicted"],
+        ["undecided", "undecided"],
+        ["reproduced", "undecided"],
+    ]
+    assert judged.cells[3][:4] == ["barely", "Chi 2022", "-0.50 ± 0.50", "+0.00"]
+    alone, together = tally(judged).splitlines()
+    assert alone == "verdict       2 reproduced, 1 contradicted, 1 undecided"
+    assert together == "all together  1 reproduced, 1 contradicted, 2 undecided"
+
+
+def test_a_claim_is_judged_by_its_own_threshold_and_one_alone_by_one_interval():
+    values = [0.01, 0.012, 0.011]
+    for threshold, expected in ((0.02, "reproduced"), (0.0, "contradicted")):
+        judged = judge([Claim("su2024roformer", "holds", values, threshold)])
+        assert judged.cells[0][-2:] == [expected, expected]
+    with pytest.raises(ValueError, match="row"):
+        judge([])
