@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 
 import torch
 import typer
+from rich.padding import Padding
+from rich.text import Text
 
 from longctx import data
 from longctx.attention import PATTERNS
@@ -34,16 +36,24 @@ def _strategies(registry: Registry[Any], kind: str | None = None) -> Rows:
         {
             "name": entry.name,
             **({"kind": named} if (named := kind or getattr(entry.target, "kind", None)) else {}),
+            "source": entry.source,
+            "summary": _plain(entry.summary),
             "parameters": {
                 name: None if field.is_required() else field.default
                 for name, field in entry.config.model_fields.items()
                 if name != "name"
             },
-            "summary": re.sub(":math:`([^`]*)`", r"\1", entry.summary),
-            "source": entry.source,
         }
         for entry in registry
     ]
+
+
+def _plain(summary: str) -> str:
+    """A docstring's sentence as a terminal shows it."""
+    text = re.sub(":math:`([^`]*)`", r"\1", summary)
+    for tex, plain in ((r"\,", " "), ("``", ""), (r"\leftarrow", "←"), (r"\theta", "θ")):
+        text = text.replace(tex, plain)
+    return text
 
 
 def _experiments() -> Rows:
@@ -90,9 +100,16 @@ def list_(
         return
     if not rows:
         raise ValueError(f"there are no {kind} here; run from the source tree")
-    print_table(kind, list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
-    if len(rows) > 9:
-        out.print(f"{len(rows)} {kind}")
+    heads = {name: max(len(str(row.get(name, ""))) for row in rows) for name in ("name", "kind")}
+    for row in rows:
+        head = [f"{row.get(name, ''):{width}}" for name, width in heads.items() if width]
+        source = str(row.get("source", "")).removeprefix("https://")
+        out.print("  ".join([*head, source]).rstrip(), style="bold", markup=False, highlight=False)
+        for name in (name for name in row if row[name] and name not in {*heads, "source"}):
+            text = _cell(row[name])
+            detail = text if isinstance(row[name], str) else f"{name}: {text}"
+            out.print(Padding(Text(detail), (0, 0, 0, 4), expand=False))
+    out.print(f"{len(rows)} {kind}")
 
 
 def _cell(value: Any) -> str:
