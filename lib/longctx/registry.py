@@ -212,6 +212,7 @@ def _argument(node: ast.expr) -> Any:
 def format_call(config: StrategyConfig) -> str:
     """The shortest string that parses back to ``config``: parameters at their default are left out."""
     fields = type(config).model_fields
-    given = {k: v for k, v in config if k != "name" and v != fields[k].default}
+    values = {k: getattr(config, k) for k in fields if k != "name"}
+    given = {k: v for k, v in values.items() if v != fields[k].default}
     written = ", ".join(f"{k}={v if isinstance(v, StrategyConfig) else repr(v)}" for k, v in given.items())
     return config.name + (f"({written})" if written else "")

@@ -34,6 +34,12 @@ KINDS_OF_PATTERN = {
     for name in list_patterns()
     for config in PATTERNS.examples(name)
 }
+#: For what an encoding or a pattern does by itself: each pattern once, each encoding in both directions.
+EACH_ONCE = [(pattern, "alibi") for pattern in PATTERN_SPECS] + [
+    (pattern, position)
+    for position in POSITION_SPECS
+    for pattern in ("sliding_window(window=40)", "block_local(block_size=7, causal=False)")
+]
 COMBINATIONS = [
     (pattern, position)
     for position in POSITION_SPECS

@@ -34,6 +34,37 @@ def test_neighbours_cover_the_predicate_and_nothing_else(spec, n_blocks, block):
 
 
 @pytest.mark.parametrize("spec", SPECS)
+@given(length=st.integers(1, 170), block=st.integers(1, 40))
+@quick
+def test_parts_are_a_disjoint_union_and_their_blocks_cover_them(spec, length, block):
+    pattern, everywhere = build_pattern(spec), torch.arange(length)
+    seen = torch.zeros(length, length, dtype=torch.int)
+    for number, part in enumerate(pattern.parts(length, block)):
+        orders = [
+            torch.arange(n * size) if order is None else order
+            for order, size, n in (
+                (part.queries, part.q_block, len(part.touched)),
+                (part.keys, part.k_block, -(-length // part.k_block)),
+            )
+        ]
+        q_blocks, k_blocks = orders[0].view(-1, part.q_block), orders[1].view(-1, part.k_block)
+        assert len(q_blocks) == len(part.touched)
+        covered = torch.zeros(length, length, dtype=torch.bool)
+        for q_pos, keys in zip(q_blocks, part.touched, strict=True):
+            q_pos = q_pos[(q_pos >= 0) & (q_pos < length)]
+            k_pos = k_blocks[keys].flatten()
+            k_pos = k_pos[(k_pos >= 0) & (k_pos < length)]
+            covered[q_pos[:, None], k_pos] = part.allows(q_pos, k_pos)
+        for order in orders:
+            places = order[(order >= 0) & (order < length)]
+            assert len(places) == len(places.unique()), "a position is listed twice"
+        if number == 0:
+            assert covered.diagonal().all(), "the first part must hold every query with itself"
+        seen += covered
+    assert torch.equal(seen, pattern.allows(everywhere, everywhere).int())
+
+
+@pytest.mark.parametrize("spec", SPECS)
 @given(positions=positions_vectors)
 @quick
 def test_every_query_sees_itself(spec, positions):

@@ -44,8 +44,8 @@ def attend(
             "flex" (compiled, CUDA), or "auto".
 
     Raises:
-        ValueError: shapes that do not fit, an executor that cannot serve these positions, or a query that
-            may look at no key.
+        ValueError: shapes that do not fit, an executor that cannot serve these positions, positions beyond
+            those that a pattern is defined for, or a query that may look at no key.
     """
     pattern = build_pattern(pattern)
     _check_shapes(q, k, v, 0 if position is None else position.observed)
@@ -57,6 +57,7 @@ def attend(
     q_pos, q_standard = _positions("q_pos", q_pos, queries, q.device)
     k_pos, k_standard = _positions("k_pos", k_pos, keys, q.device)
     standard = q_standard and k_standard and queries == keys
+    _check_length(pattern, q_pos, k_pos)
     head_dim = v.shape[3]
     task = Task(pattern, position, q_pos, k_pos, standard=standard, scale=1 / math.sqrt(head_dim))
     chosen = choose_executor(q, task) if executor == "auto" else executor
@@ -83,6 +84,13 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor, observed: int) -> None:
         raise ValueError(f"no size may be 0; got {shapes}")
     if q.shape[1] % k.shape[1]:
         raise ValueError(f"heads must be a multiple of kv_heads; got {q.shape[1]} and {k.shape[1]}")
+
+
+def _check_length(pattern: Pattern, *positions: Tensor) -> None:
+    if (longest := pattern.max_length) is None or torch.compiler.is_compiling():
+        return
+    if (farthest := max(int(x.max()) for x in positions)) >= longest:
+        raise ValueError(f"{pattern} is defined for {longest} positions; got a token at position {farthest}")
 
 
 def _positions(

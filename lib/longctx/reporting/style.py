@@ -83,6 +83,11 @@ LOOKS: dict[str, Look] = {
     "longformer": Look(INDIGO, _LINES[0], "<"),
     "bigbird": Look(PINK, _LINES[1], ">"),
     "sinks": Look(FOREST, _LINES[0], "d"),
+    "logsparse": Look(PINK, _LINES[4], "v"),
+    "longnet": Look(BLUE, _LINES[4], "h"),
+    "prefix_lm": Look(INK, _LINES[2], "<"),
+    "documents": Look(WINE, _LINES[2], ">"),
+    "vertical_slash": Look(VERMILLION, _LINES[5], "d"),
     "moba": Look(WINE, _LINES[0], "*"),
     "nsa": Look(VERMILLION, _LINES[0], "P"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from longctx.attention.executors import kernel, tiles
+from longctx.attention.executors import kernel, orders, tiles
 from longctx.attention.executors.base import Task, as_autocast
-from longctx.attention.executors.plan import Group, Piece, block_size, cut, plan
+from longctx.attention.executors.plan import Group, Piece, Plan, cut, plan, split
 from longctx.attention.executors.scored import attend_scored
 
 #: Numbers that a piece of work may hold at a time (windows of keys and values, or logits).
@@ -37,12 +38,11 @@ def attend_blocks(
     if task.scored:
         return attend_scored(q, k, v, task)
     q, k, v = as_autocast(q, k, v)
-    length, block = q.shape[2], block_size(task.pattern)
-    if padding := -length % block:
+    layout = Layout(task, q.shape[2])
+    if padding := -layout.length % math.lcm(*orders.natural_blocks(layout.plan)):
         q, k, v = (pad(x, (0, 0, 0, padding)) for x in (q, k, v))
-    layout = Layout(task, length, block)
     y = BlockAttention.apply(layout, q, k, v, *layout.learned())
-    return y[:, :, :length]
+    return y[:, :, : layout.length]
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,32 @@ class Layout:
 
     task: Task
     length: int
-    block: int
 
-    def pieces(self, q: Tensor, k: Tensor) -> Iterator[tuple[Group, tuple[Piece, ...]]]:
+    @property
+    def plan(self) -> Plan:
+        """The parts of the pattern, each with its groups of rows."""
+        return plan(self.task.pattern, self.length)
+
+    def pieces(
+        self, groups: tuple[Group, ...], q: Tensor, k: Tensor
+    ) -> Iterator[tuple[Group, tuple[Piece, ...]]]:
         """Groups of query blocks, each cut into pieces that fit the budget."""
-        batch, heads, _, head_dim = q.shape
-        learned, probe = self.learned(), self.probe()
-        for group in plan(self.task.pattern, self.length, self.block):
-            keys = group.fan_in * self.block
-            numbers = 2 * k.shape[1] * keys * head_dim
+        (batch, heads, _, head_dim), learned, probe = q.shape, self.learned(), self.probe()
+        for group in groups:
+            queries, keys = group.tile
+            shared, numbers = self.shared(group), 2 * k.shape[1] * keys * head_dim
             if learned:
-                numbers += 2 * heads * self.block * keys
-            elif not self.shared(group):
-                numbers += (1 if probe is None else heads) * self.block * keys
-            yield group, cut(group, batch, max(1, BUDGET // numbers))
+                numbers += 2 * heads * queries * keys
+            elif not shared:
+                numbers += heads * queries * keys
+            limit = max(1, BUDGET // numbers)
+            for some in (group,) if shared or probe is None else split(group, limit):
+                yield some, cut(some, batch, limit)
 
     def shared(self, group: Group) -> bool:
-        """Whether one evaluation of mask and bias serves the whole group."""
+        """Whether one evaluation of the bias serves the whole group, as one of the mask does."""
         position = self.task.position
-        return group.alike and (position is None or position.shift_invariant or self.probe() is None)
+        return position is None or (group.shifted and position.shift_invariant) or self.probe() is None
 
     def probe(self) -> Tensor | None:
         """The bias of one pair, to learn whether there is one and whether it is learned."""
@@ -84,20 +91,21 @@ class Layout:
         return [p for p in self.task.position.parameters() if p.requires_grad]
 
     def bias(self, group: Group, dtype: torch.dtype) -> Float[Tensor, "#group #heads queries keys"]:
-        """What is added to the logits of a group's tiles: the bias where allowed, −∞ elsewhere."""
-        device = self.task.q_pos.device
-        within = torch.arange(self.block, device=device)
-        rows, keys = (group.rows[:1], group.keys[:1]) if self.shared(group) else (group.rows, group.keys)
-        q_pos = rows.to(device)[:, None] * self.block + within
-        k_pos = (keys.to(device)[..., None] * self.block + within).flatten(1)
-        allowed = self.task.pattern.allows(q_pos, k_pos)
-        # Padded keys are nobody's neighbours; padded queries may look at anything, as nobody reads them.
-        allowed = allowed & ((k_pos < self.length)[:, None, :] | (q_pos >= self.length)[:, :, None])
+        """What is added to the logits of a group's tiles: the bias where allowed, elsewhere almost −∞.
+
+        With −∞ itself, a query that sees nothing in a part would have no softmax there.
+        """
+        device, wide = self.task.q_pos.device, torch.promote_types(dtype, torch.float32)
+        allowed = group.allowed(self.length).to(device)
+        # What fills a block up has any position that a bias accepts.
+        q_pos, k_pos = (
+            x.clamp(0, self.length - 1).to(device)
+            for x in (group[:1] if self.shared(group) else group).positions()
+        )
         bias = self.task.bias(q_pos, k_pos)
-        wide = torch.promote_types(dtype, torch.float32)
         if bias is None:
-            bias = torch.zeros((), dtype=wide, device=device)
-        return bias.to(wide).masked_fill(~allowed[:, None], float("-inf"))
+            bias = torch.zeros((1, 1, 1, 1), dtype=wide, device=device)
+        return bias.to(wide).masked_fill(~allowed, torch.finfo(wide).min / 2)
 
 
 class BlockAttention(torch.autograd.Function):
@@ -106,60 +114,80 @@ class BlockAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, layout: Layout, q: Tensor, k: Tensor, v: Tensor, *learned: Tensor) -> Tensor:
         kv_heads, shared = k.shape[1], q.shape[1] // k.shape[1]
-        # Heads are innermost, as the projection that follows wants them.
-        out = q.new_empty(q.transpose(1, 2).shape).transpose(1, 2)
-        Q, Y = (tiles.fold(x, layout.block, shared) for x in (q, out))
-        K, V = (tiles.fold(x, layout.block, 1) for x in (k, v))
-        norms = []
-        for group, pieces in layout.pieces(q, k):
-            bias = layout.bias(group, q.dtype)
-            for piece in pieces:
-                y, norm = kernel.forward(
-                    tiles.take_rows(Q, piece),
-                    tiles.take_windows(K, piece),
-                    tiles.take_windows(V, piece),
-                    tiles.spread(bias, piece, kv_heads, shared),
-                    layout.task.scale,
-                )
-                tiles.put_rows(Y, piece, y)
-                norms.append(norm)
-        ctx.layout, ctx.n_norms = layout, len(norms)
-        ctx.save_for_backward(q, k, v, out, *norms, *learned)
-        return out
+        wide = torch.promote_types(q.dtype, torch.float32)
+        whole = None
+        for part, groups in layout.plan:
+            arranged = orders.queries(part, q)
+            # Heads are innermost, as the projection that follows wants them.
+            out = arranged.new_empty(arranged.transpose(1, 2).shape).transpose(1, 2)
+            norms = out.new_empty((*out.shape[:3], 1), dtype=wide)
+            Q, Y, N = (tiles.fold(x, part.q_block, shared) for x in (arranged, out, norms))
+            K, V = (tiles.fold(orders.keys(part, x), part.k_block, 1) for x in (k, v))
+            for group, pieces in layout.pieces(groups, q, k):
+                bias = layout.bias(group, q.dtype)
+                for piece in pieces:
+                    y, norm = kernel.forward(
+                        tiles.take_rows(Q, piece),
+                        tiles.take_windows(K, piece),
+                        tiles.take_windows(V, piece),
+                        tiles.spread(bias, piece, kv_heads, shared),
+                        layout.task.scale,
+                    )
+                    tiles.put_rows(Y, piece, y)
+                    tiles.put_rows(N, piece, norm[..., None])
+            whole = orders.merged(part, whole, (out, norms), q.shape[2])
+        assert whole is not None
+        ctx.layout = layout
+        ctx.save_for_backward(q, k, v, *whole, *learned)
+        return whole[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         layout: Layout = ctx.layout
-        q, k, v, out, *rest = ctx.saved_tensors
-        norms, learned = iter(rest[: ctx.n_norms]), rest[ctx.n_norms :]
+        q, k, v, out, norms, *learned = ctx.saved_tensors
         kv_heads, shared = k.shape[1], q.shape[1] // k.shape[1]
-        gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        Q, Y, G, gQ = (tiles.fold(x, layout.block, shared) for x in (q, out, grad, gq))
-        K, V, gK, gV = (tiles.fold(x, layout.block, 1) for x in (k, v, gk, gv))
+        total: list[Tensor] | None = None
         sums: list[Tensor | None] = [None] * len(learned)
-        for group, pieces in layout.pieces(q, k):
-            with torch.set_grad_enabled(bool(learned)):
-                bias = layout.bias(group, q.dtype)
-            bias_grad = torch.zeros_like(bias) if learned else None
-            for piece in pieces:
-                dq, dk, dv, dbias = kernel.backward(
-                    tiles.take_rows(G, piece),
-                    tiles.take_rows(Q, piece),
-                    tiles.take_windows(K, piece),
-                    tiles.take_windows(V, piece),
-                    tiles.spread(bias.detach(), piece, kv_heads, shared),
-                    layout.task.scale,
-                    tiles.take_rows(Y, piece),
-                    next(norms),
-                    with_bias=bool(learned),
+        for part, groups in layout.plan:
+            Q, Y, G, N = (
+                tiles.fold(orders.queries(part, x), part.q_block, shared) for x in (q, out, grad, norms)
+            )
+            K, V = (tiles.fold(orders.keys(part, x), part.k_block, 1) for x in (k, v))
+            grads = [torch.zeros_like(orders.queries(part, q))]
+            grads += [torch.zeros_like(orders.keys(part, x)) for x in (k, v)]
+            gQ, gK, gV = (
+                tiles.fold(g, block, s)
+                for g, block, s in zip(
+                    grads, (part.q_block, part.k_block, part.k_block), (shared, 1, 1), strict=True
                 )
-                tiles.put_rows(gQ, piece, dq)
-                tiles.add_windows(gK, piece, dk)
-                tiles.add_windows(gV, piece, dv)
-                if bias_grad is not None and dbias is not None:
-                    tiles.collect(bias_grad, piece, dbias)
-            if bias_grad is not None:
-                new = torch.autograd.grad(bias, learned, bias_grad, allow_unused=True)
-                sums = [n if s is None else s if n is None else s + n for s, n in zip(sums, new, strict=True)]
-        return None, gq, gk, gv, *sums
+            )
+            for group, pieces in layout.pieces(groups, q, k):
+                with torch.set_grad_enabled(bool(learned)):
+                    bias = layout.bias(group, q.dtype)
+                bias_grad = torch.zeros_like(bias) if learned else None
+                for piece in pieces:
+                    dq, dk, dv, dbias = kernel.backward(
+                        tiles.take_rows(G, piece),
+                        tiles.take_rows(Q, piece),
+                        tiles.take_windows(K, piece),
+                        tiles.take_windows(V, piece),
+                        tiles.spread(bias.detach(), piece, kv_heads, shared),
+                        layout.task.scale,
+                        tiles.take_rows(Y, piece),
+                        tiles.take_rows(N, piece)[..., 0],
+                        with_bias=bool(learned),
+                    )
+                    tiles.put_rows(gQ, piece, dq)
+                    tiles.add_windows(gK, piece, dk)
+                    tiles.add_windows(gV, piece, dv)
+                    if bias_grad is not None and dbias is not None:
+                        tiles.collect(bias_grad, piece, dbias)
+                if bias_grad is not None:
+                    new = torch.autograd.grad(bias, learned, bias_grad, allow_unused=True)
+                    sums = [
+                        n if s is None else s if n is None else s + n for s, n in zip(sums, new, strict=True)
+                    ]
+            total = orders.added(part, total, grads, (q, k, v))
+        assert total is not None
+        return None, *total, *sums

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from longctx.attention.executors.base import Task
-from longctx.attention.executors.plan import block_size, plan
+from longctx.attention.executors.plan import block_size
 
 
 def attend_tile(
@@ -40,14 +40,14 @@ def attend_scored(
 ) -> Float[Tensor, "batch heads length head_dim"]:
     """One query block at a time against the blocks it touches, computed again for the gradient."""
     length, block = q.shape[2], block_size(task.pattern)
-    rows: dict[int, Tensor] = {}
-    for group in plan(task.pattern, length, block):
-        for row, touched in zip(group.rows.tolist(), group.keys, strict=True):
-            within = torch.arange(block, device=q.device)
-            q_pos = (row * block + within)[: length - row * block]
-            k_pos = (touched.to(q.device)[:, None] * block + within).flatten()
-            k_pos = k_pos[k_pos < length]
-            rows[row] = checkpoint(
+    rows = []
+    for row, touched in enumerate(task.pattern.touched(-(-length // block), block)):
+        within = torch.arange(block, device=q.device)
+        q_pos = (row * block + within)[: length - row * block]
+        k_pos = (touched.to(q.device)[:, None] * block + within).flatten()
+        k_pos = k_pos[k_pos < length]
+        rows.append(
+            checkpoint(
                 attend_tile,
                 q[:, :, q_pos[0] : q_pos[-1] + 1],
                 k.index_select(2, k_pos),
@@ -58,4 +58,5 @@ def attend_scored(
                 k_pos,
                 use_reentrant=False,
             )
-    return torch.cat([rows[row] for row in sorted(rows)], dim=2)
+        )
+    return torch.cat(rows, dim=2)

@@ -39,12 +39,13 @@ def put_rows(x: Folded, piece: Piece, rows: Float[Tensor, "t h sw d"]) -> None:
 def take_windows(x: Folded, piece: Piece) -> Float[Tensor, "t h fw d"]:
     """The key blocks of each row, end to end: overlapping views of a sequence where they are adjacent."""
     group, some = piece.group, x[piece.batch, :, 0]
-    where, (batch, heads, _, block, dim) = group.key_slice, some.shape
-    if where is not None:
+    steps, (batch, heads, _, block, dim) = group.key_steps, some.shape
+    if steps is not None:
+        first, step = steps
         b, h, n, w, d = some.stride()
         shape = (batch, len(group.rows), heads, group.fan_in * block, dim)
-        start = some.storage_offset() + where.start * n
-        return some.as_strided(shape, (b, where.step * n, h, w, d), start).flatten(0, 1)
+        start = some.storage_offset() + first * n
+        return some.as_strided(shape, (b, step * n, h, w, d), start).flatten(0, 1)
     picked = some.index_select(2, group.keys.flatten().to(x.device))
     windows = picked.unflatten(2, (len(group.rows), group.fan_in)).permute(0, 2, 1, 3, 4, 5)
     return windows.flatten(0, 1).flatten(2, 3)
@@ -53,23 +54,26 @@ def take_windows(x: Folded, piece: Piece) -> Float[Tensor, "t h fw d"]:
 def add_windows(x: Folded, piece: Piece, windows: Float[Tensor, "t h fw d"]) -> None:
     """Add to ``x`` where `take_windows` would read; blocks read by several rows collect the sum."""
     group, target = piece.group, x[piece.batch, :, 0]
-    fan_in, where = group.fan_in, group.key_slice
+    fan_in, n_rows, steps = group.fan_in, len(group.rows), group.key_steps
     parts = windows.unflatten(2, (fan_in, -1)).unflatten(0, (len(target), -1)).transpose(1, 2)
-    if where is None:
+    if steps is None:
         target.index_add_(2, group.keys.flatten().to(x.device), parts.flatten(2, 3))
-    elif fan_in > len(group.rows):
+    elif steps[1] == 0:
+        target[:, :, steps[0] : steps[0] + fan_in] += parts.sum(2)
+    elif fan_in > n_rows:
         for row, first in enumerate(group.keys[:, 0].tolist()):
             target[:, :, first : first + fan_in] += parts[:, :, row]
     else:
-        for offset in range(fan_in):
-            target[:, :, where.start + offset : where.stop + offset : where.step] += parts[:, :, :, offset]
+        first, step = steps
+        for offset in range(first, first + fan_in):
+            target[:, :, offset : offset + n_rows * step : step] += parts[:, :, :, offset - first]
 
 
 def spread(
     bias: Float[Tensor, "#rows heads w fw"], piece: Piece, kv_heads: int, shared: int
 ) -> Float[Tensor, "#t #h sw fw"]:
     """A group's bias by query head (or one for all heads), laid out as `take_rows` lays out queries."""
-    rows = bias if len(bias) == 1 else bias[piece.part]
+    rows = bias if len(bias) == 1 else bias[piece.rows]
     if rows.shape[1] == 1:
         return rows.repeat(1, 1, shared, 1) if shared > 1 else rows
     return rows.unflatten(1, (kv_heads, shared)).flatten(2, 3)
@@ -82,7 +86,7 @@ def collect(total: Float[Tensor, "#rows heads w fw"], piece: Piece, grad: Float[
     if len(total) == 1:
         total += by_row.sum(0, keepdim=True)
     else:
-        total[piece.part] += by_row
+        total[piece.rows] += by_row
 
 
 def _rows(piece: Piece, x: Tensor) -> Tensor:

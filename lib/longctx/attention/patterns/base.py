@@ -1,4 +1,4 @@
-"""What an attention pattern is: a predicate over positions, and the key blocks each query block touches."""
+"""What an attention pattern is: a predicate over positions, and the blocks in which its pairs lie."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int
 from pydantic import Field
 from torch import Tensor
 
+from longctx.attention.patterns.parts import Part
 from longctx.registry import ConfigRegistry, StrategyConfig
 
 
@@ -27,6 +28,11 @@ class Pattern(StrategyConfig):
         """
         return None
 
+    @property
+    def max_length(self) -> int | None:
+        """The longest sequence for which the pattern is defined; None if there is no such bound."""
+        return None
+
     def allows(
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
     ) -> Bool[Tensor, "*blocks queries keys"]:
@@ -37,6 +43,14 @@ class Pattern(StrategyConfig):
         """For each of ``n_blocks`` query blocks of ``block`` positions, the sorted key blocks that hold an
         allowed pair. A superset is correct, only slower."""
         raise NotImplementedError
+
+    def parts(self, length: int, block: int) -> list[Part]:
+        """The pattern over positions 0 … length − 1 as a disjoint union; blocks of about ``block`` positions.
+
+        The first part holds every query with itself. One part in natural order, by default.
+        """
+        touched = self.touched(-(-length // block), block)
+        return [Part(self.allows, touched, block, block, period=self.period)]
 
     def __and__(self, other: Pattern) -> Pattern:
         from longctx.attention.patterns.combinators import Both
@@ -59,6 +73,11 @@ def grid(
 def span(first: int, last: int) -> Int[Tensor, " fan_in"]:
     """The block numbers first … last, both included."""
     return torch.arange(first, last + 1)
+
+
+def joined(*keys: Int[Tensor, " _"]) -> Int[Tensor, " fan_in"]:
+    """Key blocks of several sets, sorted and each once."""
+    return torch.cat(keys).unique()
 
 
 PATTERNS = ConfigRegistry(Pattern, "attention pattern", "longctx.patterns")

@@ -10,16 +10,17 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from torch import Tensor
 
 from longctx.attention.patterns.base import Pattern, build_pattern, register
+from longctx.attention.patterns.parts import Part
 
 #: A field that takes any spec of a pattern and is written out whole.
-Part = Annotated[SerializeAsAny[Pattern], BeforeValidator(build_pattern)]
+Side = Annotated[SerializeAsAny[Pattern], BeforeValidator(build_pattern)]
 
 
 class Combination(Pattern):
     """Two patterns and a way to join them; whether it is causal follows from its parts."""
 
-    left: Part = Field(examples=["sliding_window(window=20)"])
-    right: Part = Field(examples=["block_local(block_size=24)", "block_local(block_size=32, causal=False)"])
+    left: Side = Field(examples=["sliding_window(window=20)"])
+    right: Side = Field(examples=["block_local(block_size=24)", "block_local(block_size=32, causal=False)"])
 
     @model_validator(mode="before")
     @classmethod
@@ -35,6 +36,10 @@ class Combination(Pattern):
     @staticmethod
     def _joined(left: bool, right: bool) -> bool:
         raise NotImplementedError
+
+    @property
+    def max_length(self) -> int | None:
+        return min((side.max_length for side in (self.left, self.right) if side.max_length), default=None)
 
     @property
     def period(self) -> int | None:
@@ -61,6 +66,12 @@ class Both(Combination):
         pairs = zip(self.left.touched(n_blocks, block), self.right.touched(n_blocks, block), strict=True)
         return [a[torch.isin(a, b)] for a, b in pairs]
 
+    def parts(self, length: int, block: int) -> list[Part]:
+        laid_out, other = (self.left, self.right) if _has_parts(self.left) else (self.right, self.left)
+        if not _has_parts(laid_out):
+            return super().parts(length, block)
+        return [part.within(other.allows) for part in laid_out.parts(length, block)]
+
     def __str__(self) -> str:
         return f"({self.left}) & ({self.right})"
 
@@ -84,5 +95,16 @@ class Either(Combination):
         pairs = zip(self.left.touched(n_blocks, block), self.right.touched(n_blocks, block), strict=True)
         return [torch.cat(pair).unique() for pair in pairs]
 
+    def parts(self, length: int, block: int) -> list[Part]:
+        if not (_has_parts(self.left) or _has_parts(self.right)):
+            return super().parts(length, block)
+        further = [part.without(self.left.allows) for part in self.right.parts(length, block)]
+        return self.left.parts(length, block) + further
+
     def __str__(self) -> str:
         return f"({self.left}) | ({self.right})"
+
+
+def _has_parts(pattern: Pattern) -> bool:
+    """Whether a pattern is laid out in orders of its own."""
+    return type(pattern).parts is not Pattern.parts

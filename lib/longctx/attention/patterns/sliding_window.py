@@ -6,11 +6,12 @@ from jaxtyping import Bool, Int
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from longctx.attention.patterns.base import Pattern, grid, register, span
+from longctx.attention.patterns.base import register
+from longctx.attention.patterns.distances import OfDistances
 
 
 @register(source="https://arxiv.org/abs/2004.05150")
-class SlidingWindow(Pattern):
+class SlidingWindow(OfDistances):
     """Attend to the last ``window`` tokens, oneself included: 0 ≤ i − j < window.
 
     Not causal, the window reaches to both sides: |i − j| < window. Mistral's convention; some libraries
@@ -21,18 +22,8 @@ class SlidingWindow(Pattern):
     #: Keys that a query sees in each direction, itself included.
     window: PositiveInt = Field(examples=[1, 40, 64])
 
-    @property
-    def period(self) -> int:
-        return 1
+    def holds(self, distance: Int[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
+        return distance < self.window
 
-    def allows(
-        self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
-    ) -> Bool[Tensor, "*blocks queries keys"]:
-        i, j = grid(q_pos, k_pos)
-        near = i - j < self.window
-        return near & (j <= i) if self.causal else near & (j - i < self.window)
-
-    def touched(self, n_blocks: int, block: int) -> list[Int[Tensor, " _"]]:
-        reach = (self.window + block - 2) // block
-        ahead = 0 if self.causal else reach
-        return [span(max(0, b - reach), min(n_blocks - 1, b + ahead)) for b in range(n_blocks)]
+    def between(self, low: Int[Tensor, " n"], high: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        return low < self.window
