@@ -93,7 +93,7 @@ class Registry(Generic[T]):
         """
         if isinstance(spec, StrategyConfig):
             return spec
-        fields = parse_call(spec) if isinstance(spec, str) else dict(spec)
+        fields = fields_of(spec)
         if "name" not in fields:
             raise ValueError(f"a {self.kind} needs a 'name'; got {dict(fields)!r}")
         config = self[fields["name"]].config
@@ -170,6 +170,11 @@ class ConfigRegistry(Registry[type[C]], Generic[C]):
         return built
 
 
+def fields_of(spec: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A spec that is no config yet, as a mapping."""
+    return parse_call(spec) if isinstance(spec, str) else dict(spec)
+
+
 #: What ``a & b`` and ``a | b`` stand for.
 OPERATORS: dict[type[ast.operator], str] = {ast.BitAnd: "both", ast.BitOr: "either"}
 
@@ -206,6 +211,9 @@ def _keyword(name: str | None) -> str:
 
 
 def _argument(node: ast.expr) -> Any:
+    if isinstance(node, ast.Tuple | ast.List):
+        elements = [_argument(element) for element in node.elts]
+        return elements if isinstance(node, ast.List) else tuple(elements)
     return _fields(node) if isinstance(node, ast.Call | ast.BinOp | ast.Name) else ast.literal_eval(node)
 
 
@@ -214,5 +222,11 @@ def format_call(config: StrategyConfig) -> str:
     fields = type(config).model_fields
     values = {k: getattr(config, k) for k in fields if k != "name"}
     given = {k: v for k, v in values.items() if v != fields[k].default}
-    written = ", ".join(f"{k}={v if isinstance(v, StrategyConfig) else repr(v)}" for k, v in given.items())
+    written = ", ".join(f"{k}={_written(v)}" for k, v in given.items())
     return config.name + (f"({written})" if written else "")
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_written, value))}{',' if len(value) == 1 else ''})"
+    return str(value) if isinstance(value, StrategyConfig) else repr(value)

@@ -3,5 +3,17 @@
 from longctx.attention.attend import attend
 from longctx.attention.cache import KVCache
 from longctx.attention.patterns import PATTERNS, Pattern, build_pattern, list_patterns, register_pattern
+from longctx.attention.patterns.arrangements import ARRANGEMENTS, PerHead, build_attention
 
-__all__ = ["PATTERNS", "KVCache", "Pattern", "attend", "build_pattern", "list_patterns", "register_pattern"]
+__all__ = [
+    "ARRANGEMENTS",
+    "PATTERNS",
+    "KVCache",
+    "Pattern",
+    "PerHead",
+    "attend",
+    "build_attention",
+    "build_pattern",
+    "list_patterns",
+    "register_pattern",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from longctx.attention.executors import EXECUTORS, Task, choose_executor
-from longctx.attention.patterns.base import Pattern, build_pattern
+from longctx.attention.patterns.arrangements import PerHead, build_attention
+from longctx.attention.patterns.base import Pattern
 from longctx.positions.base import PositionEncoding, default_positions
 
 
@@ -21,7 +22,7 @@ def attend(
     k: Float[Tensor, "batch kv_heads keys k_channels"],
     v: Float[Tensor, "batch kv_heads keys head_dim"],
     *,
-    pattern: str | Mapping[str, Any] | Pattern,
+    pattern: str | Mapping[str, Any] | Pattern | PerHead,
     position: PositionEncoding | None = None,
     q_pos: Int[Tensor, " queries"] | None = None,
     k_pos: Int[Tensor, " keys"] | None = None,
@@ -36,7 +37,7 @@ def attend(
         q: queries, not yet rotated; heads must be a multiple of kv_heads (grouped-query attention).
         k: keys, not yet rotated, with the channels after them that the encoding observes, if any.
         v: values.
-        pattern: who may look at whom, or a spec of it.
+        pattern: who may look at whom, for all heads or for each group of them, or a spec of it.
         position: supplies the rotation R and the bias b; None has neither. Its `embed` is the model's affair.
         q_pos: positions of the queries; 0 … queries − 1 by default.
         k_pos: positions of the keys; 0 … keys − 1 by default.
@@ -47,28 +48,54 @@ def attend(
         ValueError: shapes that do not fit, an executor that cannot serve these positions, positions beyond
             those that a pattern is defined for, or a query that may look at no key.
     """
-    pattern = build_pattern(pattern)
+    seen = build_attention(pattern)
+    if not isinstance(seen, Pattern | PerHead):
+        raise ValueError(f"{seen} differs by layer; give the pattern of one, at_layer(0) or another")
     _check_shapes(q, k, v, 0 if position is None else position.observed)
     queries, keys = q.shape[2], k.shape[2]
-    if pattern.causal and queries != keys and q_pos is None:
+    if seen.causal and queries != keys and q_pos is None:
         raise ValueError(f"with {queries} queries and {keys} keys a causal pattern needs q_pos")
     if position is not None:
-        position.check_sight(pattern, pattern.causal)
+        position.check_sight(seen, seen.causal)
     q_pos, q_standard = _positions("q_pos", q_pos, queries, q.device)
     k_pos, k_standard = _positions("k_pos", k_pos, keys, q.device)
     standard = q_standard and k_standard and queries == keys
-    _check_length(pattern, q_pos, k_pos)
-    head_dim = v.shape[3]
-    task = Task(pattern, position, q_pos, k_pos, standard=standard, scale=1 / math.sqrt(head_dim))
-    chosen = choose_executor(q, task) if executor == "auto" else executor
-    if chosen not in EXECUTORS:
+    if executor not in ("auto", *EXECUTORS):
         raise ValueError(f"executor must be one of auto, {', '.join(EXECUTORS)}; got {executor!r}")
     if position is not None:
         q, k = position.rotate(q, k, q_pos, k_pos)
-    if (wider := k.shape[3] - head_dim) and not task.scored:
+    outputs = []
+    for one, heads, kv_heads in _groups_of_heads(seen, q.shape[1], k.shape[1]):
+        _check_length(one, q_pos, k_pos)
+        task = Task(one, position, q_pos, k_pos, heads, standard=standard, scale=1 / math.sqrt(v.shape[3]))
+        if task.scored and isinstance(seen, PerHead):
+            raise ValueError(
+                f"per_head cannot divide {type(position).__name__}, which scores all heads at once"
+            )
+        outputs.append(_run(q[:, heads], k[:, kv_heads], v[:, kv_heads], task, executor))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+
+def _run(q: Tensor, k: Tensor, v: Tensor, task: Task, executor: str) -> Tensor:
+    run = EXECUTORS[choose_executor(q, task) if executor == "auto" else executor]
+    if (wider := k.shape[3] - v.shape[3]) and not task.scored:
         # Kernels want equally many channels everywhere.
-        return EXECUTORS[chosen](q, k, pad(v, (0, wider)), task)[..., :head_dim]
-    return EXECUTORS[chosen](q, k, v, task)
+        return run(q, k, pad(v, (0, wider)), task)[..., : v.shape[3]]
+    return run(q, k, v, task)
+
+
+def _groups_of_heads(
+    pattern: Pattern | PerHead, heads: int, kv_heads: int
+) -> Iterator[tuple[Pattern, slice, slice]]:
+    """The patterns of a layer, and which heads of queries and of keys use each."""
+    patterns = pattern.patterns if isinstance(pattern, PerHead) else (pattern,)
+    if kv_heads % len(patterns):
+        raise ValueError(
+            f"per_head: kv_heads={kv_heads} must be a multiple of the number of patterns, {len(patterns)}"
+        )
+    for i, one in enumerate(patterns):
+        mine, keys = (slice(i * n // len(patterns), (i + 1) * n // len(patterns)) for n in (heads, kv_heads))
+        yield one, mine, keys
 
 
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor, observed: int) -> None:

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from longctx import data
-from longctx.attention import PATTERNS
+from longctx.attention import ARRANGEMENTS, PATTERNS
 from longctx.cli.app import app, out, print_json, print_table
 from longctx.cli.runs import JsonOption
 from longctx.data.tasks import TASKS
@@ -25,7 +25,7 @@ from longctx.objectives import causal
 from longctx.positions import POSITIONS
 from longctx.positions.sampling import SAMPLINGS
 from longctx.positions.scaling import SCALINGS
-from longctx.registry import Registry
+from longctx.registry import Registry, StrategyConfig
 
 Kind = Literal["positions", "patterns", "families", "tasks", "objectives", "experiments", "notebooks"]
 Rows = list[dict[str, Any]]
@@ -39,13 +39,17 @@ def _strategies(registry: Registry[Any], kind: str | None = None) -> Rows:
             "source": entry.source,
             "summary": _plain(entry.summary),
             "parameters": {
-                name: None if field.is_required() else field.default
+                name: None if field.is_required() else _default(field.default)
                 for name, field in entry.config.model_fields.items()
                 if name != "name"
             },
         }
         for entry in registry
     ]
+
+
+def _default(value: Any) -> Any:
+    return str(value) if isinstance(value, StrategyConfig) else value
 
 
 def _plain(summary: str) -> str:
@@ -72,7 +76,7 @@ CATALOGUES: dict[str, Callable[[], Rows]] = {
     "positions": lambda: (
         _strategies(POSITIONS) + _strategies(SCALINGS, "scaling of rope") + _strategies(SAMPLINGS, "sampling")
     ),
-    "patterns": lambda: _strategies(PATTERNS),
+    "patterns": lambda: _strategies(PATTERNS) + _strategies(ARRANGEMENTS),
     "families": lambda: [{"name": name, "defaults": fields} for name, fields in FAMILIES.items()],
     "tasks": lambda: _strategies(TASKS),
     "objectives": lambda: [{"name": "causal", "summary": (causal.__doc__ or "").strip()}],
@@ -114,7 +118,7 @@ def list_(
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k}={v}" for k, v in value.items()) or "–"
+        return ", ".join(k if v is None else f"{k}={v}" for k, v in value.items()) or "–"
     return str(value).removeprefix("https://")
 
 

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from longctx.attention import PATTERNS, build_pattern
+from longctx.attention import PerHead, build_attention
 from longctx.positions import POSITIONS
 from longctx.registry import Registry, format_call
 
@@ -62,7 +62,7 @@ class ModelConfig(BaseModel):
     #: Hidden width of the feed-forward layer: 4 d_model, or ⌈8/3 d_model⌉ to a multiple of 32 with SwiGLU.
     d_ff: PositiveInt = _OF_THE_FAMILY
     vocab_size: PositiveInt
-    #: A position encoding and an attention pattern, as `build_position` and `build_pattern` read them.
+    #: A position encoding and an attention pattern, as `build_position` and `build_attention` read them.
     position: str = _OF_THE_FAMILY
     attention: str = "full"
     activation: Literal["gelu", "gelu_tanh", "swiglu"] = _OF_THE_FAMILY
@@ -89,7 +89,7 @@ class ModelConfig(BaseModel):
     @field_validator("attention", mode="before")
     @classmethod
     def _attention(cls, value: Any) -> str:
-        return _canonical(PATTERNS, value)
+        return format_call(build_attention(value))
 
     @model_validator(mode="after")
     def _heads_divide(self) -> ModelConfig:
@@ -100,9 +100,14 @@ class ModelConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _looks_back_where_it_must(self) -> ModelConfig:
-        pattern = build_pattern(self.attention)
+    def _attention_fits(self) -> ModelConfig:
+        pattern = build_attention(self.attention)
         POSITIONS[POSITIONS.parse(self.position).name].target.check_sight(pattern, pattern.causal)
+        if isinstance(pattern, PerHead) and self.n_kv_heads % len(pattern.patterns):
+            raise ValueError(
+                f"n_kv_heads={self.n_kv_heads} must be a multiple of the number of per_head's patterns, "
+                f"{len(pattern.patterns)}"
+            )
         return self
 
     @property

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longctx.attention import KVCache, Pattern, attend
+from longctx.attention import KVCache, Pattern, PerHead, attend
 from longctx.model import fused
 from longctx.model.config import ModelConfig
 from longctx.positions import PositionEncoding, build_position
@@ -46,7 +46,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        pattern: Pattern,
+        pattern: Pattern | PerHead,
         position: PositionEncoding,
         positions: Int[Tensor, " length"] | None,
         cache: KVCache | None,
@@ -114,7 +114,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        pattern: Pattern,
+        pattern: Pattern | PerHead,
         position: PositionEncoding,
         positions: Int[Tensor, " length"] | None,
         cache: KVCache | None,

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longctx.attention import KVCache, build_pattern
+from longctx.attention import KVCache, Pattern, build_attention
 from longctx.model.config import ModelConfig
 from longctx.model.layers import Block, build_encoding, norm
 from longctx.positions import PositionEncoding
@@ -21,7 +21,12 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.pattern = build_pattern(config.attention)
+        attention = build_attention(config.attention)
+        layers = range(config.n_layers)
+        #: Who may look at whom in each layer.
+        self.patterns = [
+            attention if isinstance(attention, Pattern) else attention.at_layer(i) for i in layers
+        ]
         position = build_encoding(config)
         #: What all layers share; an encoding of which each layer has its own leaves nothing here.
         self.position = PositionEncoding() if position.per_layer else position
@@ -62,8 +67,8 @@ class Transformer(nn.Module):
         if (added := self.position.embed(where)) is not None:
             x = x + added.to(x.dtype)
         caches = cache if cache is not None else [None] * len(self.blocks)
-        for block, layer_cache in zip(self.blocks, caches, strict=True):
-            x = block(x, self.pattern, self.position, positions, layer_cache)
+        for block, pattern, layer_cache in zip(self.blocks, self.patterns, caches, strict=True):
+            x = block(x, pattern, self.position, positions, layer_cache)
         return self.final_norm(x)
 
     def forward(

@@ -22,6 +22,8 @@ class Task:
     position: PositionEncoding | None
     q_pos: Int[Tensor, " queries"]
     k_pos: Int[Tensor, " keys"]
+    #: Which of the position encoding's heads these are.
+    heads: slice
     #: Whether both position vectors are 0 … length − 1.
     standard: bool
     #: By what inner products are multiplied: 1/√head_dim, whatever channels an encoding has added.
@@ -31,7 +33,8 @@ class Task:
         self, q_pos: Int[Tensor, "*blocks queries"], k_pos: Int[Tensor, "*blocks keys"]
     ) -> Float[Tensor, "*blocks heads queries keys"] | None:
         """The position encoding's bias, if it has one."""
-        return None if self.position is None else self.position.bias(q_pos, k_pos)
+        bias = None if self.position is None else self.position.bias(q_pos, k_pos)
+        return bias if bias is None or self.heads == slice(0, bias.shape[-3]) else bias[..., self.heads, :, :]
 
     @property
     def biased(self) -> bool:
