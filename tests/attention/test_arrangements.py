@@ -55,7 +55,7 @@ def test_gradients_by_head_are_those_of_dense(position):
 def test_a_schedule_is_begun_again_when_it_is_used_up():
     attention = "by_layer(schedule='SSL', short=sliding_window(window=3))"
     model = build_model(ModelConfig(**SIZES, attention=attention))
-    assert [str(p) for p in model.patterns] == [
+    assert [str(block.attention.pattern) for block in model.blocks] == [
         f"{'sliding_window(window=3)' if letter == 'S' else 'full'}" for letter in "SSLSS"
     ]
 
@@ -68,8 +68,8 @@ def reach(attention, n_layers=5):
     tokens = torch.arange(30)[None]
     x = model.embedding(tokens).detach().requires_grad_()
     y = x
-    for block, pattern in zip(model.blocks, model.patterns, strict=True):
-        y = block(y, pattern, model.position, None, None)
+    for block in model.blocks:
+        y = block(y, model.position, None, None)
     (felt,) = torch.autograd.grad(y[0, -1].sum(), x)
     return 29 - int(felt[0].abs().sum(-1).nonzero()[0])
 
@@ -128,5 +128,5 @@ def test_arrangements_that_do_not_fit_are_refused():
         attend(*tensors, pattern="by_layer(schedule='SL', short=full)")
     with pytest.raises(ValueError, match="schedule: String should match"):
         build_attention("by_layer(schedule='SM', short=full)")
-    with pytest.raises(ValueError, match="unknown attention pattern 'wide'"):
+    with pytest.raises(ValueError, match=r"unknown .* 'wide'.*selections and arrangements: moba.*by_layer"):
         build_attention("wide")

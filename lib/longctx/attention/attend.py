@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from longctx.attention.executors import EXECUTORS, Task, choose_executor
-from longctx.attention.patterns.arrangements import PerHead, build_attention
+from longctx.attention.arrangements import ByLayer, PerHead, build_attention
+from longctx.attention.executors import EXECUTORS, Executor, Task, choose_executor
 from longctx.attention.patterns.base import Pattern
+from longctx.attention.patterns.full import Full
+from longctx.attention.selected import attend_selected
+from longctx.attention.selection import Selection, SelectionConfig, build_selection
 from longctx.positions.base import PositionEncoding, default_positions
 
 
@@ -22,7 +26,7 @@ def attend(
     k: Float[Tensor, "batch kv_heads keys k_channels"],
     v: Float[Tensor, "batch kv_heads keys head_dim"],
     *,
-    pattern: str | Mapping[str, Any] | Pattern | PerHead,
+    pattern: str | Mapping[str, Any] | Pattern | PerHead | Selection,
     position: PositionEncoding | None = None,
     q_pos: Int[Tensor, " queries"] | None = None,
     k_pos: Int[Tensor, " keys"] | None = None,
@@ -37,21 +41,24 @@ def attend(
         q: queries, not yet rotated; heads must be a multiple of kv_heads (grouped-query attention).
         k: keys, not yet rotated, with the channels after them that the encoding observes, if any.
         v: values.
-        pattern: who may look at whom, for all heads or for each group of them, or a spec of it.
+        pattern: who may look at whom, for all heads or for each group of them, or a spec of it; or a
+            selection, which chooses the keys of each query itself.
         position: supplies the rotation R and the bias b; None has neither. Its `embed` is the model's affair.
         q_pos: positions of the queries; 0 … queries − 1 by default.
         k_pos: positions of the keys; 0 … keys − 1 by default.
         executor: "dense" (the reference), "halves" (full causal attention, faster), "blocks" (sub-quadratic),
-            "flex" (compiled, CUDA), or "auto".
+            "flex" (compiled, CUDA), "rounds" (a selection, sub-quadratic), or "auto".
 
     Raises:
         ValueError: shapes that do not fit, an executor that cannot serve these positions, positions beyond
             those that a pattern is defined for, or a query that may look at no key.
     """
-    seen = build_attention(pattern)
-    if not isinstance(seen, Pattern | PerHead):
-        raise ValueError(f"{seen} differs by layer; give the pattern of one, at_layer(0) or another")
+    seen = pattern if isinstance(pattern, Selection) else build_attention(pattern)
+    if isinstance(seen, ByLayer):
+        raise ValueError(f"{seen} differs by layer; give what one of them does, at_layer(0) or another")
     _check_shapes(q, k, v, 0 if position is None else position.observed)
+    if isinstance(seen, SelectionConfig):
+        seen = _built(seen, q, k)
     queries, keys = q.shape[2], k.shape[2]
     if seen.causal and queries != keys and q_pos is None:
         raise ValueError(f"with {queries} queries and {keys} keys a causal pattern needs q_pos")
@@ -60,24 +67,39 @@ def attend(
     q_pos, q_standard = _positions("q_pos", q_pos, queries, q.device)
     k_pos, k_standard = _positions("k_pos", k_pos, keys, q.device)
     standard = q_standard and k_standard and queries == keys
-    if executor not in ("auto", *EXECUTORS):
-        raise ValueError(f"executor must be one of auto, {', '.join(EXECUTORS)}; got {executor!r}")
+    if executor not in ("auto", "rounds", *EXECUTORS):
+        raise ValueError(f"executor must be one of auto, {', '.join(EXECUTORS)}, rounds; got {executor!r}")
     if position is not None:
         q, k = position.rotate(q, k, q_pos, k_pos)
+    where, scale = (position, q_pos, k_pos), 1 / math.sqrt(v.shape[3])
+    if isinstance(seen, Selection):
+        task = Task(Full(), *where, slice(0, q.shape[1]), standard=standard, scale=scale)
+        return _run(partial(attend_selected, selection=seen, executor=executor), q, k, v, task)
+    if executor == "rounds":
+        raise ValueError(f"the rounds executor is for selections; got the pattern {seen}")
     outputs = []
     for one, heads, kv_heads in _groups_of_heads(seen, q.shape[1], k.shape[1]):
         _check_length(one, q_pos, k_pos)
-        task = Task(one, position, q_pos, k_pos, heads, standard=standard, scale=1 / math.sqrt(v.shape[3]))
+        task = Task(one, *where, heads, standard=standard, scale=scale)
         if task.scored and isinstance(seen, PerHead):
             raise ValueError(
                 f"per_head cannot divide {type(position).__name__}, which scores all heads at once"
             )
-        outputs.append(_run(q[:, heads], k[:, kv_heads], v[:, kv_heads], task, executor))
+        run = EXECUTORS[choose_executor(q, task) if executor == "auto" else executor]
+        outputs.append(_run(run, q[:, heads], k[:, kv_heads], v[:, kv_heads], task))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
 
-def _run(q: Tensor, k: Tensor, v: Tensor, task: Task, executor: str) -> Tensor:
-    run = EXECUTORS[choose_executor(q, task) if executor == "auto" else executor]
+def _built(config: SelectionConfig, q: Tensor, k: Tensor) -> Selection:
+    heads, head_dim = q.shape[1], q.shape[3]
+    sizes = {"d_model": heads * head_dim, "n_heads": heads, "n_kv_heads": k.shape[1], "head_dim": head_dim}
+    selection = build_selection(config, **sizes)
+    if any(True for _ in selection.parameters()):
+        raise ValueError(f"{config} learns; build it once (build_selection) and give it as the pattern")
+    return selection
+
+
+def _run(run: Executor, q: Tensor, k: Tensor, v: Tensor, task: Task) -> Tensor:
     if (wider := k.shape[3] - v.shape[3]) and not task.scored:
         # Kernels want equally many channels everywhere.
         return run(q, k, pad(v, (0, wider)), task)[..., : v.shape[3]]

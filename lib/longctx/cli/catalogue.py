@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from longctx import data
-from longctx.attention import ARRANGEMENTS, PATTERNS
+from longctx.attention import ARRANGEMENTS, PATTERNS, SELECTIONS
 from longctx.cli.app import app, out, print_json, print_table
 from longctx.cli.runs import JsonOption
 from longctx.data.tasks import TASKS
@@ -76,7 +76,11 @@ CATALOGUES: dict[str, Callable[[], Rows]] = {
     "positions": lambda: (
         _strategies(POSITIONS) + _strategies(SCALINGS, "scaling of rope") + _strategies(SAMPLINGS, "sampling")
     ),
-    "patterns": lambda: _strategies(PATTERNS) + _strategies(ARRANGEMENTS),
+    "patterns": lambda: (
+        _strategies(PATTERNS, "fixed")
+        + _strategies(SELECTIONS, "chosen by content")
+        + _strategies(ARRANGEMENTS, "arrangement")
+    ),
     "families": lambda: [{"name": name, "defaults": fields} for name, fields in FAMILIES.items()],
     "tasks": lambda: _strategies(TASKS),
     "objectives": lambda: [{"name": "causal", "summary": (causal.__doc__ or "").strip()}],

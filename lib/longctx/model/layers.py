@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longctx.attention import KVCache, Pattern, PerHead, attend
+from longctx.attention import KVCache, OfALayer, Selection, SelectionConfig, attend, build_selection
 from longctx.model import fused
 from longctx.model.config import ModelConfig
 from longctx.positions import PositionEncoding, build_position
@@ -31,11 +31,25 @@ def build_encoding(config: ModelConfig) -> PositionEncoding:
     )
 
 
+def _built(config: ModelConfig, pattern: SelectionConfig) -> Selection:
+    return build_selection(
+        pattern,
+        d_model=config.d_model,
+        n_heads=config.n_heads,
+        n_kv_heads=config.n_kv_heads,
+        head_dim=config.head_dim,
+    )
+
+
 class Attention(nn.Module):
     """Multi-head attention with shared key and value heads (MHA, GQA, MQA)."""
 
-    def __init__(self, config: ModelConfig, position: PositionEncoding | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, pattern: OfALayer, position: PositionEncoding | None = None
+    ) -> None:
         super().__init__()
+        #: Who may look at whom, or what chooses the keys.
+        self.pattern = _built(config, pattern) if isinstance(pattern, SelectionConfig) else pattern
         #: The layer's own encoding, if layers do not share one.
         self.position = position
         self.heads = (config.n_heads, config.n_kv_heads, config.n_kv_heads)
@@ -46,7 +60,6 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        pattern: Pattern | PerHead,
         position: PositionEncoding,
         positions: Int[Tensor, " length"] | None,
         cache: KVCache | None,
@@ -67,7 +80,7 @@ class Attention(nn.Module):
         k_pos = positions
         if cache is not None:
             k, v, k_pos = cache.append(k, v)
-        y = attend(q, k, v, pattern=pattern, position=position, q_pos=positions, k_pos=k_pos)
+        y = attend(q, k, v, pattern=self.pattern, position=position, q_pos=positions, k_pos=k_pos)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
@@ -105,20 +118,21 @@ class GatedFeedForward(nn.Module):
 class Block(nn.Module):
     """Pre-norm residual block: x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
-    def __init__(self, config: ModelConfig, position: PositionEncoding | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, pattern: OfALayer, position: PositionEncoding | None = None
+    ) -> None:
         super().__init__()
         self.attention_norm, self.feed_forward_norm = norm(config), norm(config)
-        self.attention = Attention(config, position)
+        self.attention = Attention(config, pattern, position)
         self.feed_forward = (GatedFeedForward if config.activation == "swiglu" else FeedForward)(config)
 
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        pattern: Pattern | PerHead,
         position: PositionEncoding,
         positions: Int[Tensor, " length"] | None,
         cache: KVCache | None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Read from the residual stream twice, and add to it twice."""
-        x = x + self.attention(self.attention_norm(x), pattern, position, positions, cache)
+        x = x + self.attention(self.attention_norm(x), position, positions, cache)
         return x + self.feed_forward(self.feed_forward_norm(x))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longctx.attention import KVCache, Pattern, build_attention
+from longctx.attention import ByLayer, KVCache, build_attention
 from longctx.model.config import ModelConfig
 from longctx.model.layers import Block, build_encoding, norm
 from longctx.positions import PositionEncoding
@@ -22,19 +22,18 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         attention = build_attention(config.attention)
-        layers = range(config.n_layers)
-        #: Who may look at whom in each layer.
-        self.patterns = [
-            attention if isinstance(attention, Pattern) else attention.at_layer(i) for i in layers
-        ]
         position = build_encoding(config)
         #: What all layers share; an encoding of which each layer has its own leaves nothing here.
         self.position = PositionEncoding() if position.per_layer else position
         self.observed = position.observed
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(
-            Block(config, build_encoding(config) if position.per_layer else None)
-            for _ in range(config.n_layers)
+            Block(
+                config,
+                attention.at_layer(layer) if isinstance(attention, ByLayer) else attention,
+                build_encoding(config) if position.per_layer else None,
+            )
+            for layer in range(config.n_layers)
         )
         self.final_norm = norm(config)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -67,8 +66,8 @@ class Transformer(nn.Module):
         if (added := self.position.embed(where)) is not None:
             x = x + added.to(x.dtype)
         caches = cache if cache is not None else [None] * len(self.blocks)
-        for block, pattern, layer_cache in zip(self.blocks, self.patterns, caches, strict=True):
-            x = block(x, pattern, self.position, positions, layer_cache)
+        for block, layer_cache in zip(self.blocks, caches, strict=True):
+            x = block(x, self.position, positions, layer_cache)
         return self.final_norm(x)
 
     def forward(

@@ -19,11 +19,10 @@ from pydantic import (
     ValidationError,
 )
 
-from longctx.attention import PATTERNS
+from longctx.attention import build_attention
 from longctx.experiments.declared import Profile
 from longctx.model.config import FAMILIES
 from longctx.positions import POSITIONS, build_position
-from longctx.registry import Registry
 
 
 class ParameterError(ValueError):
@@ -107,9 +106,9 @@ def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple | range) else value
 
 
-def _strategy(registry: Registry[Any]) -> Any:
+def _spec(parse: Callable[[str], object]) -> Any:
     def known(text: str) -> str:
-        registry.parse(text)
+        parse(text)
         return text
 
     return Annotated[StrictStr, AfterValidator(known)]
@@ -126,7 +125,7 @@ Seed = Annotated[StrictInt, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 Text = Annotated[StrictStr, Field(min_length=1)]
-Encoding, Attention = _strategy(POSITIONS), _strategy(PATTERNS)
+Encoding, Attention = _spec(POSITIONS.parse), _spec(build_attention)
 
 _COUNT, _SEED = "a positive integer", "an integer, 0 or more"
 _ENCODING = "a position encoding, such as rope, rope(base=500000) or alibi (longctx list positions)"

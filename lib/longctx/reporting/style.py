@@ -89,6 +89,7 @@ LOOKS: dict[str, Look] = {
     "documents": Look(WINE, _LINES[2], ">"),
     "vertical_slash": Look(VERMILLION, _LINES[5], "d"),
     "moba": Look(WINE, _LINES[0], "*"),
+    "top_k": Look(FOREST, _LINES[2], "X"),
     "nsa": Look(VERMILLION, _LINES[0], "P"),
 }
 

@@ -22,14 +22,16 @@ def has_flash(q: Tensor) -> bool:
     return q.device.type == "cpu"
 
 
-def forward(q: Queries, k: Keys, v: Keys, bias: Logits, scale: float) -> tuple[Queries, Rows]:
+def forward(q: Queries, k: Keys, v: Keys, bias: Logits | None, scale: float) -> tuple[Queries, Rows]:
     """The output, and the logarithm of each row's normaliser, which is all that the gradient needs.
 
-    ``bias`` is added to the logits and is −∞ where a query may not look.
+    ``bias`` is added to the logits and is almost −∞ where a query may not look; None where all look at all.
     """
     if has_flash(q):
         return flash(q, k, v, attn_mask=bias, scale=scale)
-    logits = q @ k.mT * scale + bias
+    logits = q @ k.mT * scale
+    if bias is not None:
+        logits = logits + bias
     norm = logits.logsumexp(-1)
     return ((logits - norm[..., None]).exp().to(v.dtype) @ v), norm
 
@@ -39,7 +41,7 @@ def backward(
     q: Queries,
     k: Keys,
     v: Keys,
-    bias: Logits,
+    bias: Logits | None,
     scale: float,
     out: Queries,
     norm: Rows,
@@ -49,7 +51,8 @@ def backward(
     """Gradients of queries, keys, values and, if asked for, of each tile's logits."""
     if has_flash(q) and not with_bias:
         return *flash_backward(grad, q, k, v, out, norm, 0.0, False, attn_mask=bias, scale=scale), None
-    p = torch.add(bias, q @ k.mT, alpha=scale).sub_(norm[..., None]).exp_()
+    logits = q @ k.mT * scale if bias is None else torch.add(bias, q @ k.mT, alpha=scale)
+    p = logits.sub_(norm[..., None]).exp_()
     grad_v = p.to(v.dtype).mT @ grad
     row_sum = (grad * out).sum(-1, keepdim=True)
     grad_logits = p.mul_((grad @ v.mT).sub_(row_sum))

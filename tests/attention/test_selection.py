@@ -1,0 +1,150 @@
+"""What must hold for attention that chooses its keys."""
+
+import pytest
+import torch
+
+from longctx.attention import attend
+from longctx.attention.selection import SELECTIONS, build_selection
+from longctx.positions import build_position
+
+SPECS = [str(config) for entry in SELECTIONS for config in SELECTIONS.examples(entry.name)]
+HEADS, HEAD_DIM = 4, 8
+SIZES = {"d_model": HEADS * HEAD_DIM, "n_heads": HEADS, "head_dim": HEAD_DIM}
+#: One token, a block of 8 and its neighbours, a prime; MHA, GQA, MQA.
+CASES = [(1, 2), (7, 4), (8, 1), (9, 2), (61, 4), (64, 1), (61, 2)]
+
+
+def inputs(length, kv_heads, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    heads = (HEADS, kv_heads, kv_heads)
+    return [
+        torch.randn(2, h, length, HEAD_DIM, generator=generator, dtype=dtype).requires_grad_() for h in heads
+    ]
+
+
+def build(spec, kv_heads=HEADS):
+    return build_selection(spec, **SIZES, n_kv_heads=kv_heads)
+
+
+@pytest.mark.parametrize("position", ["nope", "rope", "pope"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_rounds_equal_dense(spec, position):
+    for length, kv_heads in CASES:
+        tensors, selection = inputs(length, kv_heads), build(spec, kv_heads)
+        encoding = build_position(position, **SIZES, n_kv_heads=kv_heads)
+        found = []
+        for executor in ("dense", "rounds"):
+            y = attend(*tensors, pattern=selection, position=encoding, executor=executor)
+            weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+            found.append([y, *torch.autograd.grad((y * weight).sum(), tensors)])
+        for expected, actual in zip(*found, strict=True):
+            torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_rounds_hold_each_chosen_pair_once_and_a_query_in_one_row(spec):
+    for length, kv_heads in CASES:
+        (q, k, _), selection = inputs(length, kv_heads), build(spec, kv_heads)
+        places = torch.arange(length)
+        chosen = selection.chosen(q, k, places, places).flatten(0, 1)
+        seen = torch.zeros_like(chosen, dtype=torch.int)
+        for number, one in enumerate(selection.rounds(q, k)):
+            for n in range(len(chosen)):
+                listed = one.queries[n][one.queries[n] >= 0]
+                assert len(listed) == len(listed.unique())
+                for row, (queries, keys) in enumerate(zip(one.queries[n], one.keys[n], strict=True)):
+                    pairs = (queries >= 0)[:, None] & (keys >= 0)
+                    if one.allowed is not None:
+                        pairs &= one.allowed[n, row]
+                        assert not (one.allowed[n, row] & (keys < 0)).any(), "what fills a row up is allowed"
+                    i, j = pairs.nonzero(as_tuple=True)
+                    seen[n].index_put_(
+                        (queries[i], keys[j]), torch.ones((), dtype=torch.int), accumulate=True
+                    )
+            assert number > 0 or seen.diagonal(dim1=1, dim2=2).all(), (
+                "the first round holds each query itself"
+            )
+        assert torch.equal(seen, chosen.int())
+
+
+@pytest.mark.parametrize("executor", ["dense", "rounds"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_future_changes_nothing(spec, executor):
+    before, selection = inputs(61, 2), build(spec, 2)
+    after = [torch.cat([x[:, :, :37], torch.randn_like(x[:, :, 37:])], dim=2) for x in before]
+    y, z = (attend(*x, pattern=selection, executor=executor)[:, :, :37] for x in (before, after))
+    torch.testing.assert_close(y, z, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_queries_at_the_end_choose_as_in_the_whole(spec):
+    """As decoding with a cache asks."""
+    q, k, v = inputs(61, 2)
+    selection, rope = build(spec, 2), build_position("rope", **SIZES, n_kv_heads=2)
+    whole = attend(q, k, v, pattern=selection, position=rope)
+    places = torch.arange(61)
+    for last in (1, 5):
+        some = attend(
+            q[:, :, -last:], k, v, pattern=selection, position=rope, q_pos=places[-last:], k_pos=places
+        )
+        torch.testing.assert_close(some, whole[:, :, -last:], atol=1e-5, rtol=1e-5)
+
+
+def test_moba_chooses_the_blocks_with_the_best_mean_key():
+    """By loops, from the paper's equations 5 and 6."""
+    (q, k, _), size = inputs(45, 2), 8
+    chosen = build("moba(block_size=8, blocks=3)", 2).chosen(q, k, torch.arange(45), torch.arange(45))
+    means = [k[0, :, c * size : (c + 1) * size].mean(1).detach() for c in range(45 // size)]
+    for head in range(HEADS):
+        for i in range(45):
+            scores = {c: float(q[0, head, i].detach() @ means[c][head // 2]) for c in range(i // size)}
+            picked = {i // size, *sorted(scores, key=scores.get)[-2:]}
+            expected = [j for j in range(i + 1) if j // size in picked]
+            assert chosen[0, head, i].nonzero()[:, 0].tolist() == expected
+
+
+def test_top_k_chooses_the_largest_logits_and_the_query_itself():
+    q, k, _ = inputs(45, 2)
+    chosen = build("top_k(k=6)", 2).chosen(q, k, torch.arange(45), torch.arange(45))
+    for head in range(HEADS):
+        for i in range(45):
+            logits = {j: float(q[0, head, i].detach() @ k[0, head // 2, j].detach()) for j in range(i)}
+            expected = {i, *sorted(logits, key=logits.get)[-5:]}
+            assert set(chosen[0, head, i].nonzero()[:, 0].tolist()) == expected
+
+
+def test_all_blocks_or_all_keys_are_full_attention():
+    tensors = inputs(61, 2)
+    full = attend(*tensors, pattern="full")
+    for spec in ("moba(block_size=8, blocks=8)", "top_k(k=61)"):
+        for executor in ("dense", "rounds"):
+            y = attend(*tensors, pattern=build(spec, 2), executor=executor)
+            torch.testing.assert_close(y, full, atol=1e-5, rtol=1e-5)
+
+
+def test_what_a_selection_cannot_do_is_refused():
+    tensors, selection = inputs(9, HEADS), build("moba")
+    with pytest.raises(ValueError, match="rounds executor adds no bias to logits yet; use dense"):
+        attend(*tensors, pattern=selection, position=build_position("alibi", **SIZES), executor="rounds")
+    with pytest.raises(ValueError, match="runs on the executors auto, dense and rounds; got 'flex'"):
+        attend(*tensors, pattern=selection, executor="flex")
+    with pytest.raises(ValueError, match="cannot serve Shaw, which scores pairs"):
+        attend(*tensors, pattern=selection, position=build_position("shaw", **SIZES))
+    moved = {"q_pos": torch.arange(1, 10), "k_pos": torch.arange(1, 10)}
+    with pytest.raises(ValueError, match="rounds executor needs queries and keys at positions 0"):
+        attend(*tensors, pattern=selection, **moved, executor="rounds")
+    with pytest.raises(ValueError, match="rounds executor is for selections"):
+        attend(*tensors, pattern="full", executor="rounds")
+    with pytest.raises(ValueError, match="unknown selection 'mobby'; known: moba"):
+        build_selection("mobby", **SIZES)
+
+
+@pytest.mark.parametrize("spec", ["moba(block_size=8, blocks=2)", "top_k(k=3)"])
+def test_a_bias_is_added_to_what_is_chosen(spec):
+    q, k, v = inputs(30, HEADS)
+    selection, alibi, places = build(spec), build_position("alibi", **SIZES), torch.arange(30)
+    logits = q @ k.mT / HEAD_DIM**0.5 + alibi.bias(places, places)
+    expected = logits.masked_fill(~selection.chosen(q, k, places, places), float("-inf")).softmax(-1) @ v
+    torch.testing.assert_close(
+        attend(q, k, v, pattern=selection, position=alibi), expected, atol=1e-5, rtol=1e-5
+    )
