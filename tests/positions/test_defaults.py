@@ -1,12 +1,14 @@
 """What the catalogue promises of its entries: their defaults, and what the library may assume of them."""
 
 from collections.abc import Iterable
+from inspect import signature
 
 import pytest
 
 from longctx.positions import POSITIONS
 from longctx.positions.sampling import SAMPLINGS
 from longctx.positions.scaling import SCALINGS
+from longctx.positions.scaling.search import BEYOND, search_factors
 from longctx.registry import parse_call
 
 ROPE = "base=10000.0, partial_rotary_factor=1.0, layout='half', scaling=None"
@@ -141,3 +143,21 @@ def test_no_entry_is_forgotten():
     ):
         ours = {entry.name for entry in registry if entry.target.__module__.startswith("longctx.")}
         assert ours == set(names(defaults))
+
+
+@pytest.mark.parametrize("spec", SCALING_DEFAULTS, ids=names(SCALING_DEFAULTS))
+def test_a_scaling_says_whether_it_follows_the_length(spec):
+    given = parse_call(spec)
+    follows = given["name"] in {"dynamic", "longrope"} or given.get("dynamic") is True
+    scaling = SCALINGS.build(given)
+    assert scaling.follows_length is follows
+    # What it says is what it does.
+    short, long = (scaling.frequencies(1e4, 4, length).tolist() for length in (32, 4096))
+    assert (short != long) is follows
+
+
+def test_a_search_without_further_words_is_the_papers_in_small():
+    found = {name: parameter.default for name, parameter in signature(search_factors).parameters.items()}
+    words = {"base": 10_000.0, "generations": 8, "population": 16, "parents": 6, "mutation": 0.3}
+    assert {name: found[name] for name in words} == words
+    assert BEYOND == 1.25, "the paper's search space ends at 1.25 times the factor"

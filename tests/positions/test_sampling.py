@@ -9,6 +9,7 @@ from scipy.stats import chisquare, kstest
 
 from longctx.model import ModelConfig, build_model
 from longctx.positions.sampling import SAMPLINGS, build_sampling
+from longctx.streams import stream
 from longctx.training import TrainingSpec
 from longctx.training.loop import Stepper
 
@@ -31,6 +32,21 @@ def test_positions_are_increasing_and_within_reach(spec, length, seed, step):
     assert (positions.diff() > 0).all()
     assert 0 <= positions[0] <= positions[-1] < sampling.reach(length)
     assert torch.equal(positions, sampling.positions(length, seed=seed, step=step))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_draw_of_a_step_is_a_stream_of_its_own_that_records_depend_on(spec):
+    sampling = build_sampling(spec)
+    found = sampling.positions(30, seed=3, step=5)
+    assert found.tolist() == sampling.draw(30, stream(3, 5, 1)).tolist()
+
+
+def test_a_range_of_the_length_holds_it():
+    sampling = build_sampling("randomized(max_length=30)")
+    assert sampling.reach(30) == 30
+    assert sampling.positions(30, seed=0, step=0).tolist() == list(range(30))
+    with pytest.raises(ValueError, match="max_length=30 holds no 31 positions"):
+        sampling.reach(31)
 
 
 @pytest.mark.parametrize("spec", SPECS)
