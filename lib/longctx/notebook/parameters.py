@@ -158,6 +158,8 @@ PARAMETERS: dict[str, Parameter] = {
         ("learning_rate", Positive, "a positive number"),
         ("documents", Count, _COUNT + ": validation documents that are scored"),
         ("repeats", Count, _COUNT + ": measurements of each time"),
+        ("peak", Positive, "a positive number: 10^12 operations a second that a machine can do"),
+        ("bandwidth", Positive, "a positive number: 10^9 bytes a second between memory and processor"),
         ("prompt", Text, "a text, not empty"),
         ("n_tokens", Count, _COUNT + ": tokens to write"),
         ("temperature", NonNegative, "a number, 0 (greedy) or more"),
