@@ -17,8 +17,8 @@ from longctx.attention.patterns.sliding_window import SlidingWindow
 class Strided(OfDistances):
     """Attend to the last ``stride`` tokens and to every ``stride``-th before them: i − j < s or s | i − j.
 
-    Any earlier token is two steps away: back along the stride, then within the window. With s = √L a query
-    has 2 √L keys. The paper gives the two sets to different heads or joins them; this is the union, and
+    Any earlier token is two steps away: back along the stride, then within the window. With s = √L the
+    last query has 2 √L keys. The paper gives the two sets to different heads or joins them; this is the union, and
     ``per_head`` makes the other.
     """
 
