@@ -17,9 +17,9 @@ from longctx.attention.patterns.parts import Part
 class BigBird(Pattern):
     """Attend, by blocks, to a window, to some global blocks, and to a few drawn at random.
 
-    In both directions random edges give short paths between any two tokens, the window gives locality, and the
-    global blocks make the whole able to compute what full attention can. Causally, paths are longer. Global tokens are the sequence's own (the paper's
-    "internal" construction).
+    In both directions random edges give short paths between any two tokens, the window gives locality,
+    and the global blocks make the whole able to compute what full attention can. Causally, paths are
+    longer. Global tokens are the sequence's own (the paper's "internal" construction).
     """
 
     name: Literal["bigbird"] = "bigbird"

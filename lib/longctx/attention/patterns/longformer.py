@@ -19,10 +19,10 @@ Positions = Annotated[tuple[NonNegativeInt, ...], AfterValidator(lambda given: t
 class Longformer(Pattern):
     """Attend to a window and to a few global tokens, which in turn attend to all.
 
-    In both directions two layers connect any two tokens, through a global one; a causal one passes on only what
-    stands before it, and the first token nothing. Which tokens are global is the task's affair: [CLS] for
-    classification, the question for question answering. The paper gives them projections of their own; here
-    they share those of the others.
+    In both directions two layers connect any two tokens, through a global one; a causal one passes on
+    only what stands before it, and the first token nothing. Which tokens are global is the task's affair:
+    [CLS] for classification, the question for question answering. The paper gives them projections of
+    their own; here they share those of the others.
     """
 
     name: Literal["longformer"] = "longformer"

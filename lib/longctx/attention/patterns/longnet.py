@@ -19,10 +19,10 @@ class LongNet(Pattern):
     """Attend within segments of several lengths, the longer ones thinned out: every r-th token of w.
 
     With both growing geometrically a query has a constant number of keys for each pair of them, near ones
-    densely and far ones sparsely. The paper thins out queries as well, at an offset that differs by head, and
-    counts keys that several segments share once for each; here every query takes part, with those of its own
-    residue, and a key counts once. Neighbours at the edge of every segment may never meet; a window beside it
-    (``| sliding_window(window=2)``) mends that.
+    densely and far ones sparsely. The paper thins out queries as well, at an offset that differs by head,
+    and counts keys that several segments share once for each; here every query takes part, with those of
+    its own residue, and a key counts once. Neighbours at the edge of every segment may never meet; a
+    window beside it (``| sliding_window(window=2)``) mends that.
     """
 
     name: Literal["longnet"] = "longnet"

@@ -18,8 +18,8 @@ class Strided(OfDistances):
     """Attend to the last ``stride`` tokens and to every ``stride``-th before them: i − j < s or s | i − j.
 
     Any earlier token is two steps away: back along the stride, then within the window. With s = √L the
-    last query has 2 √L keys. The paper gives the two sets to different heads or joins them; this is the union, and
-    ``per_head`` makes the other.
+    last query has 2 √L keys. The paper gives the two sets to different heads or joins them; this is the
+    union, and ``per_head`` makes the other.
     """
 
     name: Literal["strided"] = "strided"
