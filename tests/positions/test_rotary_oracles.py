@@ -69,6 +69,11 @@ def test_xpos_refuses_a_span_that_its_powers_cannot_hold():
     ends = torch.tensor([0, 100_000])
     with pytest.raises(ValueError, match=r"positions 0 … 100000 in torch.float32: its powers overflow"):
         build("xpos").rotate(random(0)[:, :, :2], random(1)[:, :, :2], ends, ends)
+    # Whichever of queries and keys stands where.
+    near, far = torch.tensor([3, 4]), torch.tensor([100_000, 100_007])
+    for q_pos, k_pos in ((near, far), (far, near)):
+        with pytest.raises(ValueError, match="positions 3 … 100007"):
+            build("xpos").rotate(random(0)[:, :, :2], random(1)[:, :, :2], q_pos, k_pos)
     turned = build("xpos").rotate(random(0)[:, :, :2], random(1)[:, :, :2], ends // 2, ends // 2)
     assert all(x.isfinite().all() for x in turned)
 
