@@ -133,7 +133,7 @@ def turn(
     cos: Float[Tensor, "length pairs"],
     sin: Float[Tensor, "length pairs"],
     *,
-    interleaved: bool,
+    interleaved: bool = False,
 ) -> Float[Tensor, "batch heads length channels"]:
     """``x`` with the pair (t, t + pairs), or (2t, 2t + 1), at each position turned by the given angle."""
     a, b = (x[..., 0::2], x[..., 1::2]) if interleaved else x.chunk(2, dim=-1)
