@@ -91,9 +91,9 @@ class Layout:
         return [p for p in self.task.position.parameters() if p.requires_grad]
 
     def bias(self, group: Group, dtype: torch.dtype) -> Float[Tensor, "#group #heads queries keys"]:
-        """What is added to the logits of a group's tiles: the bias where allowed, elsewhere almost −∞.
+        """What is added to the logits of a group's tiles: the bias where allowed, elsewhere −∞.
 
-        With −∞ itself, a query that sees nothing in a part would have no softmax there.
+        Or almost, where a query sees nothing in a part: it would have no softmax there. exp is slower then.
         """
         device, wide = self.task.q_pos.device, torch.promote_types(dtype, torch.float32)
         allowed = group.allowed(self.length).to(device)
@@ -105,7 +105,8 @@ class Layout:
         bias = self.task.bias(q_pos, k_pos)
         if bias is None:
             bias = torch.zeros((1, 1, 1, 1), dtype=wide, device=device)
-        return bias.to(wide).masked_fill(~allowed, torch.finfo(wide).min / 2)
+        nothing = float("-inf") if allowed.any(-1).all() else torch.finfo(wide).min / 2
+        return bias.to(wide).masked_fill(~allowed, nothing)
 
 
 class BlockAttention(torch.autograd.Function):
