@@ -47,7 +47,7 @@ def attend(
         q_pos: positions of the queries; 0 … queries − 1 by default.
         k_pos: positions of the keys; 0 … keys − 1 by default.
         executor: "dense" (the reference), "halves" (full causal attention, faster), "blocks" (sub-quadratic),
-            "flex" (compiled, CUDA), "rounds" (a selection, sub-quadratic), or "auto".
+            "flex" (compiled, CUDA), "rounds" (what a selection chose), or "auto".
 
     Raises:
         ValueError: shapes that do not fit, an executor that cannot serve these positions, positions beyond

@@ -151,18 +151,11 @@ class BlockAttention(torch.autograd.Function):
         total: list[Tensor] | None = None
         sums: list[Tensor | None] = [None] * len(learned)
         for part, groups in layout.plan:
-            Q, Y, G, N = (
-                tiles.fold(orders.queries(part, x), part.q_block, shared) for x in (q, out, grad, norms)
-            )
-            K, V = (tiles.fold(orders.keys(part, x), part.k_block, 1) for x in (k, v))
-            grads = [torch.zeros_like(orders.queries(part, q))]
-            grads += [torch.zeros_like(orders.keys(part, x)) for x in (k, v)]
-            gQ, gK, gV = (
-                tiles.fold(g, block, s)
-                for g, block, s in zip(
-                    grads, (part.q_block, part.k_block, part.k_block), (shared, 1, 1), strict=True
-                )
-            )
+            of_queries = [orders.queries(part, x) for x in (q, out, grad, norms)]
+            of_keys = [orders.keys(part, x) for x in (k, v)]
+            grads = [torch.empty_like(of_queries[0]), *(torch.zeros_like(x) for x in of_keys)]
+            Q, Y, G, N, gQ = (tiles.fold(x, part.q_block, shared) for x in (*of_queries, grads[0]))
+            K, V, gK, gV = (tiles.fold(x, part.k_block, 1) for x in (*of_keys, *grads[1:]))
             for group, pieces in layout.pieces(groups, q, k):
                 with torch.set_grad_enabled(bool(learned)):
                     bias = layout.bias(group, q.dtype)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from longctx.attention.executors.base import Task, as_autocast
-from longctx.attention.executors.kernel import flash, flash_backward, has_flash
+from longctx.attention.executors.kernel import average, flash, flash_backward, has_flash
 
 #: Triangles are halved while their halves hold at least so many positions.
 SMALLEST = 64
@@ -70,11 +70,7 @@ class HalvedAttention(torch.autograd.Function):
         out, norms = _whole(y, len(q)), _whole(norm[..., None], len(q))
         for level in range(depth):
             y, norm = flash(_second(q, level), _first(k, level), _first(v, level), scale=scale)
-            so_far, known, new = _second(out, level), _second(norms, level), norm[..., None]
-            # Softmaxes over disjoint keys are averaged by their normalisers, which are kept as logarithms.
-            weight = torch.sigmoid(new - known)
-            so_far.copy_(torch.lerp(so_far.to(weight.dtype), y.to(weight.dtype), weight))
-            known.copy_(torch.logaddexp(known, new))
+            average(_second(out, level), _second(norms, level), y, norm[..., None])
         ctx.depth, ctx.scale = depth, scale
         ctx.save_for_backward(q, k, v, out, norms)
         return out

@@ -36,6 +36,21 @@ def forward(q: Queries, k: Keys, v: Keys, bias: Logits | None, scale: float) -> 
     return ((logits - norm[..., None]).exp().to(v.dtype) @ v), norm
 
 
+def average(
+    out: Float[Tensor, "*rows channels"],
+    norm: Float[Tensor, "*rows 1"],
+    y: Float[Tensor, "*rows channels"],
+    new: Float[Tensor, "*rows 1"],
+) -> None:
+    """Take the output over further keys into ``out``, and its log normaliser into ``norm``, in place.
+
+    Softmaxes over disjoint keys are averaged by their normalisers, which are kept as logarithms.
+    """
+    weight = torch.sigmoid(new - norm)
+    out.copy_(torch.lerp(out.to(weight.dtype), y.to(weight.dtype), weight))
+    norm.copy_(torch.logaddexp(norm, new))
+
+
 def backward(
     grad: Queries,
     q: Queries,

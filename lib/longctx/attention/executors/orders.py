@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from longctx.attention.executors.kernel import average
 from longctx.attention.executors.plan import Plan
 from longctx.attention.patterns.parts import Part
 
@@ -34,10 +35,7 @@ def keys(part: Part, x: Sequences) -> Arranged:
 def merged(
     part: Part, whole: tuple[Tensor, Tensor] | None, found: tuple[Tensor, Tensor], length: int
 ) -> tuple[Tensor, Tensor]:
-    """Output and log normalisers over all parts so far, in natural order.
-
-    Softmaxes over disjoint keys are averaged by their normalisers, which are kept as logarithms.
-    """
+    """Output and log normalisers over all parts so far, in natural order."""
     if whole is None and part.queries is None:
         return found
     y, norm = found
@@ -50,11 +48,11 @@ def merged(
         return out.index_copy_(2, places, y[:, :, slots]), norms.index_copy_(2, places, norm[:, :, slots])
     out, norms = whole
     if part.queries is None:
-        _average(out, norms, y, norm)
+        average(out, norms, y, norm)
         return whole
     slots, places = _places(part.queries, y.device)
     some, known = out.index_select(2, places), norms.index_select(2, places)
-    _average(some, known, y[:, :, slots], norm[:, :, slots])
+    average(some, known, y[:, :, slots], norm[:, :, slots])
     return out.index_copy_(2, places, some), norms.index_copy_(2, places, known)
 
 
@@ -74,13 +72,6 @@ def added(
             slots, places = _places(order, grad.device)
             so_far.index_add_(2, places, grad[:, :, slots])
     return total
-
-
-def _average(out: Tensor, norms: Tensor, y: Tensor, new: Tensor) -> None:
-    """Take further keys into outputs and log normalisers, in place."""
-    weight = torch.sigmoid(new - norms)
-    out.copy_(torch.lerp(out.to(weight.dtype), y.to(weight.dtype), weight))
-    norms.copy_(torch.logaddexp(norms, new))
 
 
 def _arranged(x: Tensor, order: Int[Tensor, " slots"] | None) -> Tensor:

@@ -47,11 +47,10 @@ class RoundAttention(torch.autograd.Function):
             Q, K, V = _rows(one, shared, q, k, v)
             y, new = kernel.forward(Q, K, V, _mask(one, wide), scale)
             y, new = y.view(*one.queries.shape, -1), new.reshape(*one.queries.shape, 1)
-            known = _take(norms, one.queries)
-            weight = torch.sigmoid(new - known)
-            averaged = torch.lerp(_take(out, one.queries).to(wide), y.to(wide), weight)
-            _put(out, one.queries, averaged.to(out.dtype))
-            _put(norms, one.queries, torch.logaddexp(new, known))
+            so_far, known = _take(out, one.queries), _take(norms, one.queries)
+            kernel.average(so_far, known, y, new)
+            _put(out, one.queries, so_far)
+            _put(norms, one.queries, known)
         ctx.rounds, ctx.shared, ctx.scale = rounds, shared, scale
         ctx.save_for_backward(q, k, v, out, norms)
         return out

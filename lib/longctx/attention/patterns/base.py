@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Bool, Int
-from pydantic import Field
+from pydantic import AfterValidator, Field, NonNegativeInt
 from torch import Tensor
 
 from longctx.attention.patterns.parts import Part
@@ -61,6 +63,10 @@ class Pattern(StrategyConfig):
         from longctx.attention.patterns.combinators import Either
 
         return Either(left=self, right=other)
+
+
+#: Positions or distances: in order, each once.
+Places = Annotated[tuple[NonNegativeInt, ...], AfterValidator(lambda given: tuple(sorted(set(given))))]
 
 
 def grid(

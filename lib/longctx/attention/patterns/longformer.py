@@ -1,18 +1,16 @@
 """Longformer's attention (Beltagy et al., 2020, section 3.1)."""
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from longctx.attention.patterns.base import Pattern, grid, joined, register
+from longctx.attention.patterns.base import Pattern, Places, grid, joined, register
 from longctx.attention.patterns.parts import Part, columns, rows
 from longctx.attention.patterns.sliding_window import SlidingWindow
-
-Positions = Annotated[tuple[NonNegativeInt, ...], AfterValidator(lambda given: tuple(sorted(set(given))))]
 
 
 @register(source="https://arxiv.org/abs/2004.05150")
@@ -29,7 +27,7 @@ class Longformer(Pattern):
     #: Keys of the window in each direction, the query itself included (half of the paper's, and one).
     window: PositiveInt = Field(examples=[20])
     #: Tokens that see all and are seen by all.
-    global_positions: Positions = Field((0,), min_length=1, examples=[(0,), (0, 1, 50)])
+    global_positions: Places = Field((0,), min_length=1, examples=[(0,), (0, 1, 50)])
 
     @cached_property
     def _window(self) -> SlidingWindow:

@@ -1,18 +1,16 @@
 """Vertical and slash lines (Jiang et al., 2024, "MInference", section 3.2)."""
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from longctx.attention.patterns.base import Pattern, grid, joined, register
+from longctx.attention.patterns.base import Pattern, Places, grid, joined, register
 from longctx.attention.patterns.distances import OfDistances
 from longctx.attention.patterns.parts import Part, columns
-
-Places = Annotated[tuple[NonNegativeInt, ...], AfterValidator(lambda given: tuple(sorted(set(given))))]
 
 
 class Slashes(OfDistances):
