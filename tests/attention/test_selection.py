@@ -42,6 +42,19 @@ def test_rounds_equal_dense(spec, position):
 
 
 @pytest.mark.parametrize("spec", SPECS)
+def test_a_single_sequence_with_its_heads_innermost_is_served(spec):
+    """As a projection hands it over: with one sequence, a view of it cannot be flattened."""
+    shape, selection = (1, 61, HEADS, HEAD_DIM), build(spec)
+    q, k, v = (torch.randn(shape).transpose(1, 2).requires_grad_() for _ in range(3))
+    found = []
+    for executor in ("dense", "rounds"):
+        y = attend(q, k, v, pattern=selection, executor=executor).transpose(1, 2)
+        found.append([y, *torch.autograd.grad(y.square().sum(), [q, k, v])])
+    for expected, actual in zip(*found, strict=True):
+        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_rounds_hold_each_chosen_pair_once_and_a_query_in_one_row(spec):
     for length, kv_heads in CASES:
         (q, k, _), selection = inputs(length, kv_heads), build(spec, kv_heads)

@@ -28,7 +28,7 @@ def attend_rounds(
     """Attention over disjoint rounds, averaged by the normalisers of their softmaxes."""
     q, k, v = as_autocast(q, k, v)
     shared = q.shape[1] // k.shape[1]
-    tensors = (x.flatten(0, 1) for x in (q, k, v))
+    tensors = (x.flatten(0, 1).contiguous() for x in (q, k, v))
     y: Tensor = RoundAttention.apply(rounds, shared, task.scale, *tensors)
     return y.unflatten(0, q.shape[:2])
 
@@ -59,6 +59,7 @@ class RoundAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Heads) -> tuple[Tensor | None, ...]:
         q, k, v, out, norms = ctx.saved_tensors
+        grad = grad.contiguous()
         gq, gk, gv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         for one in ctx.rounds:
             Q, K, V = _rows(one, ctx.shared, q, k, v)
