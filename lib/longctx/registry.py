@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from inspect import signature
 from itertools import product
 from typing import Any, Generic, TypeVar
 
@@ -108,6 +109,17 @@ class Registry(Generic[T]):
             raise ValueError(
                 f"{self.kind} {fields['name']!r}: {problems}. Its parameters: {valid}"
             ) from error
+
+    def construct(self, spec: str | Mapping[str, Any] | StrategyConfig, **sizes: int) -> Any:
+        """Build a strategy from its config, and from those of ``sizes`` that its constructor names.
+
+        Raises:
+            ValueError: as `parse` does.
+        """
+        config = self.parse(spec)
+        target: Any = self[config.name].target
+        wanted = signature(target).parameters
+        return target(config, **{name: size for name, size in sizes.items() if name in wanted})
 
     def examples(self, name: str) -> list[StrategyConfig]:
         """Every valid choice from the ``examples`` that the fields of a strategy declare.

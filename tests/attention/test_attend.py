@@ -199,7 +199,10 @@ def test_positions_spelled_out_are_the_default():
         ({"q": (1, 4, 3, 8)}, "3 queries and 10 keys a causal pattern needs q_pos"),
         ({"q_pos": torch.arange(9)}, r"q_pos must be 10 integers; got torch.int64 of shape \(9,\)"),
         ({"k_pos": torch.arange(10.0)}, "k_pos must be 10 integers; got torch.float32"),
-        ({"executor": "fast"}, "one of auto, dense, halves, blocks, flex, rounds; got 'fast'"),
+        (
+            {"executor": "fast"},
+            "a pattern runs on the executors auto, dense, halves, blocks, flex; got 'fast'",
+        ),
         ({"pattern": "fool"}, "unknown attention pattern"),
         ({"k_pos": torch.arange(10) + 4}, "full: the query at position 0 may look at none"),
         ({"q": (1, 4, 0, 8)}, "no size may be 0"),

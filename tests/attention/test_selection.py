@@ -3,11 +3,15 @@
 import pytest
 import torch
 
-from longctx.attention import attend
-from longctx.attention.selection import SELECTIONS, build_selection
+from longctx.attention import MIXERS, Selection, attend, build_mixer
 from longctx.positions import build_position
 
-SPECS = [str(config) for entry in SELECTIONS for config in SELECTIONS.examples(entry.name)]
+SPECS = [
+    str(config)
+    for entry in MIXERS
+    if issubclass(entry.target, Selection)
+    for config in MIXERS.examples(entry.name)
+]
 HEADS, HEAD_DIM = 4, 8
 SIZES = {"d_model": HEADS * HEAD_DIM, "n_heads": HEADS, "head_dim": HEAD_DIM}
 #: One token, a block of 8 and its neighbours, a prime; MHA, GQA, MQA.
@@ -23,7 +27,7 @@ def inputs(length, kv_heads, seed=0, dtype=torch.float32):
 
 
 def build(spec, kv_heads=HEADS):
-    return build_selection(spec, **SIZES, n_kv_heads=kv_heads)
+    return build_mixer(spec, **SIZES, n_kv_heads=kv_heads)
 
 
 @pytest.mark.parametrize("position", ["nope", "rope", "pope"])
@@ -146,10 +150,10 @@ def test_what_a_selection_cannot_do_is_refused():
     moved = {"q_pos": torch.arange(1, 10), "k_pos": torch.arange(1, 10)}
     with pytest.raises(ValueError, match="rounds executor needs queries and keys at positions 0"):
         attend(*tensors, pattern=selection, **moved, executor="rounds")
-    with pytest.raises(ValueError, match="rounds executor is for selections"):
+    with pytest.raises(ValueError, match="a pattern runs on the executors auto"):
         attend(*tensors, pattern="full", executor="rounds")
-    with pytest.raises(ValueError, match="unknown selection 'mobby'; known: moba"):
-        build_selection("mobby", **SIZES)
+    with pytest.raises(ValueError, match="unknown mixer 'mobby'; known: moba"):
+        build_mixer("mobby", **SIZES)
 
 
 @pytest.mark.parametrize("spec", ["moba(block_size=8, blocks=2)", "top_k(k=3)"])

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from longctx.attention import PATTERNS, SELECTIONS
+from longctx.attention import MIXERS, PATTERNS
 from longctx.model import ModelConfig, build_model, generate
 from longctx.positions import POSITIONS
 
@@ -38,7 +38,7 @@ def config(**changes) -> ModelConfig:
 
 def test_every_registered_pattern_is_covered_here() -> None:
     causal = {entry.name for entry in PATTERNS if any(p.causal for p in PATTERNS.examples(entry.name))}
-    causal |= {entry.name for entry in SELECTIONS}
+    causal |= {entry.name for entry in MIXERS}
     assert {a.partition("(")[0] for a in ATTENTIONS + FURTHER} >= causal - {"both", "either"}
 
 

@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_rgb
 
+from longctx.attention import MIXERS
 from longctx.attention.patterns.base import PATTERNS
-from longctx.attention.selection import SELECTIONS
 from longctx.positions.base import POSITIONS
 from longctx.reporting.style import LOOKS, PALETTE, look, use_style
 
@@ -32,7 +32,7 @@ def test_palette_stands_out_from_a_white_page():
     assert min(1.05 / (luminance(color) + 0.05) for color in PALETTE) >= 3
 
 
-@pytest.mark.parametrize("registry", [POSITIONS, PATTERNS, SELECTIONS], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [POSITIONS, PATTERNS, MIXERS], ids=lambda registry: registry.kind)
 def test_every_registered_name_has_a_look_of_its_own(registry):
     names = [entry.name for entry in registry]
     looks = {name: look(name) for name in names}

@@ -3,24 +3,27 @@
 from longctx.attention.arrangements import ARRANGEMENTS, ByLayer, OfALayer, PerHead, build_attention
 from longctx.attention.attend import attend
 from longctx.attention.cache import KVCache
+from longctx.attention.mixer import MIXERS, Mixer, MixerConfig, build_mixer, register_mixer
 from longctx.attention.patterns import PATTERNS, Pattern, build_pattern, list_patterns, register_pattern
-from longctx.attention.selection import SELECTIONS, Selection, SelectionConfig, build_selection
+from longctx.attention.selection import Selection
 
 __all__ = [
     "ARRANGEMENTS",
+    "MIXERS",
     "PATTERNS",
-    "SELECTIONS",
     "ByLayer",
     "KVCache",
+    "Mixer",
+    "MixerConfig",
     "OfALayer",
     "Pattern",
     "PerHead",
     "Selection",
-    "SelectionConfig",
     "attend",
     "build_attention",
+    "build_mixer",
     "build_pattern",
-    "build_selection",
     "list_patterns",
+    "register_mixer",
     "register_pattern",
 ]

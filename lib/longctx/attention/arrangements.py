@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
+from longctx.attention.mixer import MIXERS, MixerConfig
 from longctx.attention.patterns.base import PATTERNS, Pattern
 from longctx.attention.patterns.combinators import Side
 from longctx.attention.patterns.full import Full
-from longctx.attention.selection.base import SELECTIONS, SelectionConfig
 from longctx.registry import ConfigRegistry, StrategyConfig, fields_of
 
 
@@ -43,7 +43,7 @@ class PerHead(Arrangement):
 
 
 #: What a layer may do: follow a pattern, several by head, or choose its keys.
-OfALayer = Pattern | PerHead | SelectionConfig
+OfALayer = Pattern | PerHead | MixerConfig
 
 
 def _build_of_a_layer(spec: Any) -> OfALayer:
@@ -96,14 +96,14 @@ def build_attention(spec: str | Mapping[str, Any] | StrategyConfig) -> OfALayer 
         arranged = ARRANGEMENTS.build(fields)
         assert isinstance(arranged, PerHead | ByLayer)
         return arranged
-    if fields.get("name") in {entry.name for entry in SELECTIONS}:
-        chosen = SELECTIONS.parse(fields)
-        assert isinstance(chosen, SelectionConfig)
+    if fields.get("name") in {entry.name for entry in MIXERS}:
+        chosen = MIXERS.parse(fields)
+        assert isinstance(chosen, MixerConfig)
         return chosen
     try:
         return PATTERNS.build(fields)
     except ValueError as error:
         if "unknown attention pattern" not in str(error) or "name" not in fields:
             raise
-        further = ", ".join(entry.name for registry in (SELECTIONS, ARRANGEMENTS) for entry in registry)
+        further = ", ".join(entry.name for registry in (MIXERS, ARRANGEMENTS) for entry in registry)
         raise ValueError(f"{error}; selections and arrangements: {further}") from None

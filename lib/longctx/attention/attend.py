@@ -14,19 +14,18 @@ from torch.nn.functional import pad
 
 from longctx.attention.arrangements import ByLayer, PerHead, build_attention
 from longctx.attention.executors import EXECUTORS, Executor, Task, choose_executor
+from longctx.attention.mixer import Mixer, MixerConfig, build_mixer
 from longctx.attention.patterns.base import Pattern
 from longctx.attention.patterns.full import Full
-from longctx.attention.selected import attend_selected
-from longctx.attention.selection import Selection, SelectionConfig, build_selection
 from longctx.positions.base import PositionEncoding, default_positions
 
 
 def attend(
-    q: Float[Tensor, "batch heads queries head_dim"],
+    q: Float[Tensor, "batch heads queries q_channels"],
     k: Float[Tensor, "batch kv_heads keys k_channels"],
     v: Float[Tensor, "batch kv_heads keys head_dim"],
     *,
-    pattern: str | Mapping[str, Any] | Pattern | PerHead | Selection,
+    pattern: str | Mapping[str, Any] | Pattern | PerHead | Mixer,
     position: PositionEncoding | None = None,
     q_pos: Int[Tensor, " queries"] | None = None,
     k_pos: Int[Tensor, " keys"] | None = None,
@@ -38,27 +37,30 @@ def attend(
               \frac{(R_i q_i)^\top (R_j k_j)}{\sqrt{d}} + b(i, j)\Big)\, v_j
 
     Args:
-        q: queries, not yet rotated; heads must be a multiple of kv_heads (grouped-query attention).
-        k: keys, not yet rotated, with the channels after them that the encoding observes, if any.
+        q: queries, not yet rotated; heads must be a multiple of kv_heads (grouped-query attention). After
+            their channels come those that a mixer asks for, if any.
+        k: keys, not yet rotated, with the channels after them that the encoding observes, if any, and that a
+            mixer keeps.
         v: values.
         pattern: who may look at whom, for all heads or for each group of them, or a spec of it; or a
-            selection, which chooses the keys of each query itself.
+            mixer, which chooses the keys of each query itself or has no softmax.
         position: supplies the rotation R and the bias b; None has neither. Its `embed` is the model's affair.
         q_pos: positions of the queries; 0 … queries − 1 by default.
         k_pos: positions of the keys; 0 … keys − 1 by default.
         executor: "dense" (the reference), "halves" (full causal attention, faster), "blocks" (sub-quadratic),
-            "flex" (compiled, CUDA), "rounds" (what a selection chose), or "auto".
+            "flex" (compiled, CUDA), or "auto"; mixers have their own.
 
     Raises:
         ValueError: shapes that do not fit, an executor that cannot serve these positions, positions beyond
             those that a pattern is defined for, or a query that may look at no key.
     """
-    seen = pattern if isinstance(pattern, Selection) else build_attention(pattern)
+    seen = pattern if isinstance(pattern, Mixer) else build_attention(pattern)
     if isinstance(seen, ByLayer):
         raise ValueError(f"{seen} differs by layer; give what one of them does, at_layer(0) or another")
-    _check_shapes(q, k, v, 0 if position is None else position.observed)
-    if isinstance(seen, SelectionConfig):
+    if isinstance(seen, MixerConfig):
         seen = _built(seen, q, k)
+    asked, kept = (seen.asked, seen.kept) if isinstance(seen, Mixer) else (0, 0)
+    _check_shapes(q, k, v, asked, kept + (0 if position is None else position.observed))
     queries, keys = q.shape[2], k.shape[2]
     if seen.causal and queries != keys and q_pos is None:
         raise ValueError(f"with {queries} queries and {keys} keys a causal pattern needs q_pos")
@@ -67,16 +69,14 @@ def attend(
     q_pos, q_standard = _positions("q_pos", q_pos, queries, q.device)
     k_pos, k_standard = _positions("k_pos", k_pos, keys, q.device)
     standard = q_standard and k_standard and queries == keys
-    if executor not in ("auto", "rounds", *EXECUTORS):
-        raise ValueError(f"executor must be one of auto, {', '.join(EXECUTORS)}, rounds; got {executor!r}")
     if position is not None:
-        q, k = position.rotate(q, k, q_pos, k_pos)
+        q, k = _rotated(position, q, k, q_pos, k_pos, asked, kept)
     where, scale = (position, q_pos, k_pos), 1 / math.sqrt(v.shape[3])
-    if isinstance(seen, Selection):
+    if isinstance(seen, Mixer):
         task = Task(Full(), *where, slice(0, q.shape[1]), standard=standard, scale=scale)
-        return _run(partial(attend_selected, selection=seen, executor=executor), q, k, v, task)
-    if executor == "rounds":
-        raise ValueError(f"the rounds executor is for selections; got the pattern {seen}")
+        return _run(partial(seen.attend, executor=executor), q, k, v, task, kept)
+    if executor not in ("auto", *EXECUTORS):
+        raise ValueError(f"a pattern runs on the executors auto, {', '.join(EXECUTORS)}; got {executor!r}")
     outputs = []
     for one, heads, kv_heads in _groups_of_heads(seen, q.shape[1], k.shape[1]):
         _check_length(one, q_pos, k_pos)
@@ -90,17 +90,26 @@ def attend(
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
 
-def _built(config: SelectionConfig, q: Tensor, k: Tensor) -> Selection:
+def _built(config: MixerConfig, q: Tensor, k: Tensor) -> Mixer:
     heads, head_dim = q.shape[1], q.shape[3]
     sizes = {"d_model": heads * head_dim, "n_heads": heads, "n_kv_heads": k.shape[1], "head_dim": head_dim}
-    selection = build_selection(config, **sizes)
-    if any(True for _ in selection.parameters()):
-        raise ValueError(f"{config} learns; build it once (build_selection) and give it as the pattern")
-    return selection
+    mixer = build_mixer(config, **sizes)
+    if any(True for _ in mixer.parameters()):
+        raise ValueError(f"{config} learns; build it once (build_mixer) and give it as the pattern")
+    return mixer
 
 
-def _run(run: Executor, q: Tensor, k: Tensor, v: Tensor, task: Task) -> Tensor:
-    if (wider := k.shape[3] - v.shape[3]) and not task.scored:
+def _rotated(
+    position: PositionEncoding, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, asked: int, kept: int
+) -> tuple[Tensor, Tensor]:
+    """Queries and keys turned by their positions; what a mixer asks and keeps stays after them as it is."""
+    (q, asking), (k, keeping) = (x.split([x.shape[3] - n, n], 3) for x, n in ((q, asked), (k, kept)))
+    q, k = position.rotate(q, k, q_pos, k_pos)
+    return torch.cat([q, asking], 3) if asked else q, torch.cat([k, keeping], 3) if kept else k
+
+
+def _run(run: Executor, q: Tensor, k: Tensor, v: Tensor, task: Task, kept: int = 0) -> Tensor:
+    if (wider := k.shape[3] - kept - v.shape[3]) and not task.scored:
         # Kernels want equally many channels everywhere.
         return run(q, k, pad(v, (0, wider)), task)[..., : v.shape[3]]
     return run(q, k, v, task)
@@ -120,15 +129,16 @@ def _groups_of_heads(
         yield one, mine, keys
 
 
-def _check_shapes(q: Tensor, k: Tensor, v: Tensor, observed: int) -> None:
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor, asked: int, observed: int) -> None:
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     if not q.ndim == k.ndim == v.ndim == 4:
         raise ValueError(f"q, k and v must be (batch, heads, length, head_dim); got {shapes}")
     if k.shape != (*v.shape[:3], v.shape[3] + observed):
-        more = f", but for the {observed} channels of k that the encoding observes" if observed else ""
+        more = f", but for the {observed} channels beside the keys" if observed else ""
         raise ValueError(f"k and v must have the same shape{more}; got {shapes}")
-    if q.shape[0] != k.shape[0] or q.shape[3] != v.shape[3]:
-        raise ValueError(f"q and k must agree in batch and head_dim; got {shapes}")
+    if q.shape[0] != k.shape[0] or q.shape[3] != v.shape[3] + asked:
+        more = f", but for the {asked} channels beside the queries" if asked else ""
+        raise ValueError(f"q and k must agree in batch and head_dim{more}; got {shapes}")
     if 0 in q.shape or 0 in k.shape:
         raise ValueError(f"no size may be 0; got {shapes}")
     if q.shape[1] % k.shape[1]:

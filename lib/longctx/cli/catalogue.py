@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from longctx import data
-from longctx.attention import ARRANGEMENTS, PATTERNS, SELECTIONS
+from longctx.attention import ARRANGEMENTS, MIXERS, PATTERNS
 from longctx.cli.app import app, out, print_json, print_table
 from longctx.cli.runs import JsonOption
 from longctx.data.tasks import TASKS
@@ -77,9 +77,7 @@ CATALOGUES: dict[str, Callable[[], Rows]] = {
         _strategies(POSITIONS) + _strategies(SCALINGS, "scaling of rope") + _strategies(SAMPLINGS, "sampling")
     ),
     "patterns": lambda: (
-        _strategies(PATTERNS, "fixed")
-        + _strategies(SELECTIONS, "chosen by content")
-        + _strategies(ARRANGEMENTS, "arrangement")
+        _strategies(PATTERNS, "fixed") + _strategies(MIXERS) + _strategies(ARRANGEMENTS, "arrangement")
     ),
     "families": lambda: [{"name": name, "defaults": fields} for name, fields in FAMILIES.items()],
     "tasks": lambda: _strategies(TASKS),

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longctx.attention import KVCache, OfALayer, Selection, SelectionConfig, attend, build_selection
+from longctx.attention import KVCache, Mixer, MixerConfig, OfALayer, attend, build_mixer
 from longctx.model import fused
 from longctx.model.config import ModelConfig
 from longctx.positions import PositionEncoding, build_position
@@ -22,23 +22,11 @@ def norm(config: ModelConfig) -> nn.Module:
 
 def build_encoding(config: ModelConfig) -> PositionEncoding:
     """The position encoding of a config, for all layers or for one of them."""
-    return build_position(
-        config.position,
-        d_model=config.d_model,
-        n_heads=config.n_heads,
-        n_kv_heads=config.n_kv_heads,
-        head_dim=config.head_dim,
-    )
+    return build_position(config.position, **_sizes(config))
 
 
-def _built(config: ModelConfig, pattern: SelectionConfig) -> Selection:
-    return build_selection(
-        pattern,
-        d_model=config.d_model,
-        n_heads=config.n_heads,
-        n_kv_heads=config.n_kv_heads,
-        head_dim=config.head_dim,
-    )
+def _sizes(config: ModelConfig) -> dict[str, int]:
+    return {name: getattr(config, name) for name in ("d_model", "n_heads", "n_kv_heads", "head_dim")}
 
 
 class Attention(nn.Module):
@@ -48,8 +36,10 @@ class Attention(nn.Module):
         self, config: ModelConfig, pattern: OfALayer, position: PositionEncoding | None = None
     ) -> None:
         super().__init__()
-        #: Who may look at whom, or what chooses the keys.
-        self.pattern = _built(config, pattern) if isinstance(pattern, SelectionConfig) else pattern
+        #: Who may look at whom, or a mixer.
+        self.pattern = build_mixer(pattern, **_sizes(config)) if isinstance(pattern, MixerConfig) else pattern
+        #: Channels that it keeps beside each key.
+        self.kept = self.pattern.kept if isinstance(self.pattern, Mixer) else 0
         #: The layer's own encoding, if layers do not share one.
         self.position = position
         self.heads = (config.n_heads, config.n_kv_heads, config.n_kv_heads)
@@ -75,13 +65,19 @@ class Attention(nn.Module):
         )
         if self.position is not None:
             position = self.position
-        if (observed := position.observe(x)) is not None:
-            k = torch.cat([k, observed.to(k.dtype)], dim=-1)
+        k = _with(k, position.observe(x))
+        if isinstance(self.pattern, Mixer):
+            q, k = _with(q, self.pattern.ask(x)), _with(k, self.pattern.keep(x))
         k_pos = positions
         if cache is not None:
             k, v, k_pos = cache.append(k, v)
         y = attend(q, k, v, pattern=self.pattern, position=position, q_pos=positions, k_pos=k_pos)
         return self.out(y.transpose(1, 2).flatten(2))
+
+
+def _with(heads: Tensor, further: Tensor | None) -> Tensor:
+    """Queries or keys, and further channels of theirs."""
+    return heads if further is None else torch.cat([heads, further.to(heads.dtype)], dim=-1)
 
 
 class FeedForward(nn.Module):

@@ -25,16 +25,18 @@ class Transformer(nn.Module):
         position = build_encoding(config)
         #: What all layers share; an encoding of which each layer has its own leaves nothing here.
         self.position = PositionEncoding() if position.per_layer else position
-        self.observed = position.observed
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.blocks = nn.ModuleList(
+        blocks = [
             Block(
                 config,
                 attention.at_layer(layer) if isinstance(attention, ByLayer) else attention,
                 build_encoding(config) if position.per_layer else None,
             )
             for layer in range(config.n_layers)
-        )
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        #: Channels that each layer keeps beside its keys.
+        self.observed = [position.observed + block.attention.kept for block in blocks]
         self.final_norm = norm(config)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
@@ -88,11 +90,11 @@ class Transformer(nn.Module):
                 config.n_kv_heads,
                 max_length,
                 config.head_dim,
-                observed=self.observed,
+                observed=observed,
                 dtype=weight.dtype,
                 device=weight.device,
             )
-            for _ in range(config.n_layers)
+            for observed in self.observed
         ]
 
     def n_parameters(self) -> int:

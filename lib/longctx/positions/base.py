@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from inspect import signature
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -133,10 +132,7 @@ def build_position(
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
-    config = POSITIONS.parse(spec)
-    target = POSITIONS[config.name].target
-    wanted = signature(target).parameters
-    return target(config, **{name: size for name, size in sizes.items() if name in wanted})
+    return POSITIONS.construct(spec, **sizes)
 
 
 def list_positions() -> list[str]:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from longctx.attention.executors import kernel
 from longctx.attention.executors.base import Task, as_autocast
-from longctx.attention.selection.base import Round
 
 #: Axes: n heads of all sequences, kv of keys and values, l positions, c or d channels, r rows, m in a row.
 Heads = Float[Tensor, "n l d"]
 KVHeads = Float[Tensor, "kv l d"]
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Rows of queries and keys of each head, to be attended row by row; a query is in one row at most.
+
+    Axis n runs over the heads of all sequences, sequence by sequence.
+    """
+
+    #: Positions, −1 where a row is filled up.
+    queries: Int[Tensor, "n rows queries"]
+    keys: Int[Tensor, "n rows keys"]
+    #: Who may look at whom; None if every query at every key of its row.
+    allowed: Bool[Tensor, "n rows queries keys"] | None = None
 
 
 def attend_rounds(

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from inspect import signature
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
+import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
-from longctx.registry import Registry, StrategyConfig
-
-
-class SelectionConfig(StrategyConfig):
-    """The parameters of a selection, which never looks to the right."""
-
-    causal: ClassVar[bool] = True
+from longctx.attention.executors.base import Task
+from longctx.attention.executors.rounds import Round, attend_rounds
+from longctx.attention.mixer import Mixer
 
 
-@dataclass(frozen=True, eq=False)
-class Round:
-    """Rows of queries and keys of each head, to be attended row by row; a query is in one row at most.
+class Selection(Mixer):
+    """Base of attention that chooses its keys. Every query sees at least itself.
 
-    Axis n runs over the heads of all sequences, sequence by sequence.
+    A subclass says what is chosen twice: as a mask over all pairs, which is the reference, and as rounds,
+    whose cost follows what is chosen.
     """
 
-    #: Positions, −1 where a row is filled up.
-    queries: Int[Tensor, "n rows queries"]
-    keys: Int[Tensor, "n rows keys"]
-    #: Who may look at whom; None if every query at every key of its row.
-    allowed: Bool[Tensor, "n rows queries keys"] | None = None
-
-
-class Selection(nn.Module):
-    """Base of attention that chooses its keys. A selection is causal, and every query sees at least itself.
-
-    A subclass is built as ``cls(config, d_model=…, n_heads=…, n_kv_heads=…, head_dim=…)`` with those of the
-    four sizes that its constructor names as keywords. It says what is chosen twice: as a mask over all pairs,
-    which is the reference, and as rounds, whose cost follows what is chosen.
-    """
-
-    causal: ClassVar[bool] = True
+    kind: ClassVar[Literal["chosen by content"]] = "chosen by content"
 
     def chosen(
         self,
@@ -50,7 +30,7 @@ class Selection(nn.Module):
         q_pos: Int[Tensor, " queries"],
         k_pos: Int[Tensor, " keys"],
     ) -> Bool[Tensor, "batch heads queries keys"]:
-        """Who looks at whom, given rotated queries and keys."""
+        """Who looks at whom, given rotated queries and keys, with the channels of `ask` and `keep`."""
         raise NotImplementedError
 
     def rounds(
@@ -61,18 +41,45 @@ class Selection(nn.Module):
         """The same over positions 0 … length − 1, each pair in one round; the first holds (i, i)."""
         raise NotImplementedError
 
+    def attend(
+        self,
+        q: Float[Tensor, "batch heads queries q_channels"],
+        k: Float[Tensor, "batch kv_heads keys k_channels"],
+        v: Float[Tensor, "batch kv_heads keys head_dim"],
+        task: Task,
+        *,
+        executor: str,
+    ) -> Float[Tensor, "batch heads queries head_dim"]:
+        """Attention over what is chosen.
 
-SELECTIONS: Registry[type[Selection]] = Registry("selection", "longctx.selections")
-register = SELECTIONS.register
+        Args:
+            executor: "dense" computes all pairs under a mask, the reference; "rounds" what is chosen; "auto"
+                is rounds where these can serve.
+
+        Raises:
+            ValueError: an executor that cannot serve a selection, or not with this encoding or positions.
+        """
+        reason = _cannot_run_rounds(task)
+        if executor == "rounds" and reason:
+            raise ValueError(f"the rounds executor {reason}; use dense")
+        if executor not in ("auto", "dense", "rounds"):
+            raise ValueError(f"a selection runs on the executors auto, dense and rounds; got {executor!r}")
+        if task.scored:
+            raise ValueError(f"a selection cannot serve {type(task.position).__name__}, which scores pairs")
+        query, key = q[..., : q.shape[3] - self.asked], k[..., : k.shape[3] - self.kept]
+        if executor != "dense" and not reason:
+            return attend_rounds(query, key, v, task, self.rounds(q, k))
+        mask = torch.zeros((), dtype=torch.promote_types(q.dtype, torch.float32), device=q.device)
+        if (bias := task.bias(task.q_pos, task.k_pos)) is not None:
+            mask = mask + bias
+        mask = mask.masked_fill(~self.chosen(q, k, task.q_pos, task.k_pos), float("-inf"))
+        grouped = q.shape[1] != k.shape[1]
+        return scaled_dot_product_attention(
+            query, key, v, attn_mask=mask, scale=task.scale, enable_gqa=grouped
+        )
 
 
-def build_selection(spec: str | Mapping[str, Any] | StrategyConfig, **sizes: int) -> Selection:
-    """Build a selection from its spec and ``d_model``, ``n_heads``, ``n_kv_heads`` and ``head_dim``.
-
-    Raises:
-        ValueError: unknown name or parameter; the message lists what is valid.
-    """
-    config = SELECTIONS.parse(spec)
-    target = SELECTIONS[config.name].target
-    wanted = signature(target.__init__).parameters
-    return target(config, **{name: size for name, size in sizes.items() if name in wanted})
+def _cannot_run_rounds(task: Task) -> str | None:
+    if not task.standard:
+        return "needs queries and keys at positions 0 … length − 1"
+    return "adds no bias to logits yet" if task.biased else None

@@ -10,11 +10,13 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import pad
 
-from longctx.attention.selection.base import Round, Selection, SelectionConfig, register
+from longctx.attention.executors.rounds import Round
+from longctx.attention.mixer import MixerConfig, register_mixer
+from longctx.attention.selection.base import Selection
 from longctx.attention.selection.routes import routes
 
 
-class MoBAConfig(SelectionConfig):
+class MoBAConfig(MixerConfig):
     name: Literal["moba"] = "moba"
     #: Tokens to a block.
     block_size: PositiveInt = Field(64, examples=[8])
@@ -22,7 +24,7 @@ class MoBAConfig(SelectionConfig):
     blocks: PositiveInt = Field(3, examples=[1, 3])
 
 
-@register(MoBAConfig, source="https://arxiv.org/abs/2502.13189")
+@register_mixer(MoBAConfig, source="https://arxiv.org/abs/2502.13189")
 class MoBA(Selection):
     r"""Attend to one's own block and to those earlier ones whose mean key fits the query best.
 

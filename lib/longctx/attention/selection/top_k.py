@@ -9,19 +9,21 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from longctx.attention.selection.base import Round, Selection, SelectionConfig, register
+from longctx.attention.executors.rounds import Round
+from longctx.attention.mixer import MixerConfig, register_mixer
+from longctx.attention.selection.base import Selection
 
 #: Logits that are held at a time while the best keys are looked for.
 BUDGET = 2**22
 
 
-class TopKConfig(SelectionConfig):
+class TopKConfig(MixerConfig):
     name: Literal["top_k"] = "top_k"
     #: Keys that a query sees.
     k: PositiveInt = Field(32, examples=[1, 6])
 
 
-@register(TopKConfig, source="https://arxiv.org/abs/2106.06899")
+@register_mixer(TopKConfig, source="https://arxiv.org/abs/2106.06899")
 class TopK(Selection):
     """Attend to the k keys with the largest logits, and to oneself.
 
