@@ -24,7 +24,9 @@ FURTHER = [
     "sinks(window=3)",
     "strided(stride=4)",
     "vertical_slash(window=2, slashes=(5,))",
+    "dsa(k=3)",
     "moba(block_size=4, blocks=2)",
+    "nsa(block_size=4, blocks=2, window=3)",
     "top_k(k=3)",
     "by_layer(schedule='SL', short=moba(block_size=4), long=sinks(window=3))",
 ]

@@ -91,6 +91,7 @@ LOOKS: dict[str, Look] = {
     "moba": Look(WINE, _LINES[0], "*"),
     "top_k": Look(FOREST, _LINES[2], "X"),
     "nsa": Look(VERMILLION, _LINES[0], "P"),
+    "dsa": Look(VERMILLION, _LINES[2], "p"),
 }
 
 

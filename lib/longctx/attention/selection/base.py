@@ -25,8 +25,8 @@ class Selection(Mixer):
 
     def chosen(
         self,
-        q: Float[Tensor, "batch heads queries channels"],
-        k: Float[Tensor, "batch kv_heads keys channels"],
+        q: Float[Tensor, "batch heads queries q_channels"],
+        k: Float[Tensor, "batch kv_heads keys k_channels"],
         q_pos: Int[Tensor, " queries"],
         k_pos: Int[Tensor, " keys"],
     ) -> Bool[Tensor, "batch heads queries keys"]:
@@ -35,8 +35,8 @@ class Selection(Mixer):
 
     def rounds(
         self,
-        q: Float[Tensor, "batch heads length channels"],
-        k: Float[Tensor, "batch kv_heads length channels"],
+        q: Float[Tensor, "batch heads length q_channels"],
+        k: Float[Tensor, "batch kv_heads length k_channels"],
     ) -> list[Round]:
         """The same over positions 0 … length − 1, each pair in one round; the first holds (i, i)."""
         raise NotImplementedError

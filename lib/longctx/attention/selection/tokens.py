@@ -16,8 +16,8 @@ BUDGET = 2**22
 class TokenSelection(Selection):
     """Attend to the k keys that score best, and to oneself.
 
-    Every pair is scored, though without a gradient and a few queries at a time: to choose takes quadratic time,
-    but not quadratic memory.
+    Every pair is scored, though without a gradient and a few queries at a time: to choose takes quadratic
+    time, but not quadratic memory.
     """
 
     #: Keys that a query sees.
@@ -29,7 +29,7 @@ class TokenSelection(Selection):
         k: Float[Tensor, "batch kv_heads keys k_channels"],
         q_pos: Int[Tensor, " queries"],
         k_pos: Int[Tensor, " keys"],
-    ) -> Float[Tensor, "batch #heads queries keys"]:
+    ) -> Float[Tensor, "batch scored queries keys"]:
         """How well each key suits each query, for every head or for all at once."""
         raise NotImplementedError
 
@@ -56,8 +56,8 @@ class TokenSelection(Selection):
     @torch.no_grad()
     def chosen(
         self,
-        q: Float[Tensor, "batch heads queries channels"],
-        k: Float[Tensor, "batch kv_heads keys channels"],
+        q: Float[Tensor, "batch heads queries q_channels"],
+        k: Float[Tensor, "batch kv_heads keys k_channels"],
         q_pos: Int[Tensor, " queries"],
         k_pos: Int[Tensor, " keys"],
     ) -> Bool[Tensor, "batch heads queries keys"]:
@@ -68,8 +68,8 @@ class TokenSelection(Selection):
     @torch.no_grad()
     def rounds(
         self,
-        q: Float[Tensor, "batch heads length channels"],
-        k: Float[Tensor, "batch kv_heads length channels"],
+        q: Float[Tensor, "batch heads length q_channels"],
+        k: Float[Tensor, "batch kv_heads length k_channels"],
     ) -> list[Round]:
         everywhere = torch.arange(q.shape[2], device=q.device)
         places, exist = (x.flatten(0, 1) for x in self._best(q, k, everywhere, everywhere))

@@ -35,5 +35,5 @@ class TopK(TokenSelection):
         k: Float[Tensor, "batch kv_heads keys k_channels"],
         q_pos: Int[Tensor, " queries"],
         k_pos: Int[Tensor, " keys"],
-    ) -> Float[Tensor, "batch #heads queries keys"]:
+    ) -> Float[Tensor, "batch scored queries keys"]:
         return q @ k.repeat_interleave(q.shape[1] // k.shape[1], 1).mT
