@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from longctx.attention import attend, build_pattern
+from longctx.attention import PATTERNS, attend, build_pattern, list_patterns
 
 LENGTH = 61
 
@@ -112,3 +112,23 @@ def test_bigbird_refuses_positions_beyond_its_length():
 def test_impossible_parameters_are_refused(spec, message):
     with pytest.raises(ValueError, match=message):
         build_pattern(spec)
+
+
+@pytest.mark.parametrize(
+    "spec", [str(config) for name in list_patterns() for config in PATTERNS.examples(name)]
+)
+def test_the_stated_cost_is_that_of_the_predicate(spec):
+    """Within 15 percent or one key, many times as far as the examples reach; or in words, without a formula."""
+    pattern = build_pattern(spec)
+    length = pattern.max_length or 1024
+    if pattern.name in ("both", "either", "documents"):
+        assert not set(pattern.cost) & set("*/+")
+    elif pattern.causal or pattern.name == "prefix_lm":
+        names = {**pattern.model_dump(), "L": length, "len": len, "sum": sum, "zip": zip, "log2": math.log2}
+        places = torch.arange(length)
+        counted = pattern.allows(places, places).sum().item() / length
+        stated = eval(pattern.cost.removeprefix("at most "), names)
+        if pattern.cost.startswith("at most"):
+            assert counted <= stated <= 2 * counted
+        else:
+            assert stated == pytest.approx(counted, rel=0.15, abs=1)

@@ -28,6 +28,8 @@ class Mixer(nn.Module):
     #: What it does instead; shown in the catalogue.
     kind: ClassVar[Literal["chosen by content", "linear"]]
     causal: ClassVar[bool] = True
+    #: What a query costs, in keys over L tokens, as of a pattern; "" if unsaid.
+    cost: ClassVar[str] = ""
     #: Channels that `ask` adds to each query, and `keep` to each key.
     asked: int = 0
     kept: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import torch
 import typer
@@ -25,19 +25,24 @@ from longctx.objectives import causal
 from longctx.positions import POSITIONS
 from longctx.positions.sampling import SAMPLINGS
 from longctx.positions.scaling import SCALINGS
-from longctx.registry import Registry, StrategyConfig
+from longctx.registry import Entry, Registry, StrategyConfig
 
 Kind = Literal["positions", "patterns", "families", "tasks", "objectives", "experiments", "notebooks"]
 Rows = list[dict[str, Any]]
 
 
-def _strategies(registry: Registry[Any], kind: str | None = None) -> Rows:
+def _strategies(
+    registry: Registry[Any],
+    kind: str | None = None,
+    further: Callable[[Entry[Any]], dict[str, Any]] = lambda entry: {},
+) -> Rows:
     return [
         {
             "name": entry.name,
             **({"kind": named} if (named := kind or getattr(entry.target, "kind", None)) else {}),
             "source": entry.source,
             "summary": _plain(entry.summary),
+            **further(entry),
             "parameters": {
                 name: None if field.is_required() else _default(field.default)
                 for name, field in entry.config.model_fields.items()
@@ -46,6 +51,14 @@ def _strategies(registry: Registry[Any], kind: str | None = None) -> Rows:
         }
         for entry in registry
     ]
+
+
+def _sight_and_cost(entry: Entry[Any]) -> dict[str, Any]:
+    """Whether queries may look ahead, and how many keys each sees."""
+    field = entry.config.model_fields.get("causal")
+    fixed = field is None or get_origin(field.annotation) is Literal
+    looks = "either way" if not fixed else "to the left" if field is None or field.default else "ahead too"
+    return {"looks": looks, "keys to a query": entry.target.cost}
 
 
 def _default(value: Any) -> Any:
@@ -77,7 +90,9 @@ CATALOGUES: dict[str, Callable[[], Rows]] = {
         _strategies(POSITIONS) + _strategies(SCALINGS, "scaling of rope") + _strategies(SAMPLINGS, "sampling")
     ),
     "patterns": lambda: (
-        _strategies(PATTERNS, "fixed") + _strategies(MIXERS) + _strategies(ARRANGEMENTS, "arrangement")
+        _strategies(PATTERNS, "fixed", _sight_and_cost)
+        + _strategies(MIXERS, None, _sight_and_cost)
+        + _strategies(ARRANGEMENTS, "arrangement", _sight_and_cost)
     ),
     "families": lambda: [{"name": name, "defaults": fields} for name, fields in FAMILIES.items()],
     "tasks": lambda: _strategies(TASKS),
@@ -113,7 +128,7 @@ def list_(
         out.print("  ".join([*head, source]).rstrip(), style="bold", markup=False, highlight=False)
         for name in (name for name in row if row[name] and name not in {*heads, "source"}):
             text = _cell(row[name])
-            detail = text if isinstance(row[name], str) else f"{name}: {text}"
+            detail = text if name == "summary" else f"{name}: {text}"
             out.print(Padding(Text(detail), (0, 0, 0, 4), expand=False))
     out.print(f"{len(rows)} {kind}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Bool, Int
@@ -19,6 +19,8 @@ class Pattern(StrategyConfig):
     Every query may look at least at itself, so that no softmax row is empty.
     """
 
+    #: How many keys a query sees, on average over L tokens, where causal; in the parameters. "" if unsaid.
+    cost: ClassVar[str] = ""
     #: Whether queries are forbidden to look to their right.
     causal: bool = Field(True, examples=[True, False])
 

@@ -2,7 +2,7 @@
 
 import random
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -22,6 +22,9 @@ class BigBird(Pattern):
     longer. Global tokens are the sequence's own (the paper's "internal" construction).
     """
 
+    cost: ClassVar[str] = (
+        "at most (window_blocks / 2 + 1 / 2 + len(global_blocks) + random_blocks) * block_size"
+    )
     name: Literal["bigbird"] = "bigbird"
     #: Tokens to a block, of which all or none are seen.
     block_size: PositiveInt = Field(64, examples=[8])

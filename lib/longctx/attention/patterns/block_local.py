@@ -1,6 +1,6 @@
 """Block-local attention (Liu et al., 2018, "local attention"; Qiu et al., 2020)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Int
 from pydantic import Field, PositiveInt
@@ -17,6 +17,7 @@ class BlockLocal(Pattern):
     sliding window's overlap is worth.
     """
 
+    cost: ClassVar[str] = "block_size / 2"
     name: Literal["block_local"] = "block_local"
     #: Positions to a block.
     block_size: PositiveInt = Field(examples=[7, 32, 48])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -51,6 +51,7 @@ class Combination(Pattern):
 class Both(Combination):
     """Intersection: allow what both parts allow; written ``left & right``."""
 
+    cost: ClassVar[str] = "at most that of the smaller"
     name: Literal["both"] = "both"
 
     @staticmethod
@@ -80,6 +81,7 @@ class Both(Combination):
 class Either(Combination):
     """Union: allow what either part allows; written ``left | right``."""
 
+    cost: ClassVar[str] = "at most the sum of both"
     name: Literal["either"] = "either"
 
     @staticmethod

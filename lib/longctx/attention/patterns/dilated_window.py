@@ -1,6 +1,6 @@
 """Dilated sliding window (Beltagy et al., 2020, section 3.1; Yu & Koltun, 2016, for convolutions)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Int
 from pydantic import Field, PositiveInt
@@ -20,6 +20,7 @@ class DilatedWindow(OfDistances):
     never meet, in any number of such layers. Within a residue it is a plain window, and is computed as one.
     """
 
+    cost: ClassVar[str] = "window"
     name: Literal["dilated_window"] = "dilated_window"
     #: Keys that a query sees in each direction, itself included.
     window: PositiveInt = Field(examples=[3, 20])

@@ -1,7 +1,7 @@
 """Attention within documents that are packed into one sequence (Krell et al., 2021, section 3.2)."""
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -21,6 +21,7 @@ def _increasing(starts: tuple[int, ...]) -> tuple[int, ...]:
 class Documents(Pattern):
     """Attend within one's own document alone, as if it had the sequence to itself."""
 
+    cost: ClassVar[str] = "half a document"
     name: Literal["documents"] = "documents"
     #: Positions at which the second document and those after it start.
     starts: Annotated[tuple[PositiveInt, ...], AfterValidator(_increasing)] = Field(

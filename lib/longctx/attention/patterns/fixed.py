@@ -1,7 +1,7 @@
 """Fixed attention (Child et al., 2019, "Sparse Transformer", section 4.2)."""
 
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -22,6 +22,7 @@ class Fixed(Pattern):
     data with a period, such as the rows of an image; this one does not.
     """
 
+    cost: ClassVar[str] = "stride / 2 + summary * L / (2 * stride)"
     name: Literal["fixed"] = "fixed"
     #: Positions to a block.
     stride: PositiveInt = Field(examples=[12])

@@ -1,6 +1,6 @@
 """Full attention (Vaswani et al., 2017): every earlier token, or every token."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -12,6 +12,7 @@ from longctx.attention.patterns.base import Pattern, grid, register, span
 class Full(Pattern):
     """Attend to every token that causality permits: j ≤ i, or any j if not causal."""
 
+    cost: ClassVar[str] = "L / 2"
     name: Literal["full"] = "full"
 
     @property

@@ -1,6 +1,6 @@
 """LogSparse attention (Li et al., 2019, section 4.2)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Int
 from pydantic import Field, PositiveInt
@@ -17,6 +17,7 @@ class LogSparse(OfDistances):
     About log₂ L keys, and any earlier token within log₂ L layers: a distance is a sum of powers of two.
     """
 
+    cost: ClassVar[str] = "window + log2(L / window)"
     name: Literal["logsparse"] = "logsparse"
     #: Keys next to the query, itself included, that are all seen.
     window: PositiveInt = Field(1, examples=[1, 10])

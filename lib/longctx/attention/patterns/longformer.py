@@ -1,7 +1,7 @@
 """Longformer's attention (Beltagy et al., 2020, section 3.1)."""
 
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -23,6 +23,7 @@ class Longformer(Pattern):
     their own; here they share those of the others.
     """
 
+    cost: ClassVar[str] = "window + len(global_positions)"
     name: Literal["longformer"] = "longformer"
     #: Keys of the window in each direction, the query itself included (half of the paper's, and one).
     window: PositiveInt = Field(examples=[20])

@@ -1,6 +1,6 @@
 """Attention of a prefix language model (Liu et al., 2018; Raffel et al., 2020, section 3.2.1)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Int
 from pydantic import Field, PositiveInt
@@ -16,6 +16,7 @@ class PrefixLM(Pattern):
     The prefix is read as an encoder reads, what follows is written as a decoder writes.
     """
 
+    cost: ClassVar[str] = "L / 2"
     name: Literal["prefix_lm"] = "prefix_lm"
     causal: Literal[False] = False
     #: Tokens of the prefix.

@@ -1,7 +1,7 @@
 """Attention sinks and a window (Xiao et al., 2024, "StreamingLLM", section 3.2)."""
 
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -21,6 +21,7 @@ class Sinks(Pattern):
     away the resting place.
     """
 
+    cost: ClassVar[str] = "window + sinks"
     name: Literal["sinks"] = "sinks"
     #: Keys of the window in each direction, the query itself included.
     window: PositiveInt = Field(examples=[10])

@@ -1,6 +1,6 @@
 """Sliding window (Child et al., 2019; Beltagy et al., 2020, section 3.1; Jiang et al., 2023)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Int
 from pydantic import Field, PositiveInt
@@ -18,6 +18,7 @@ class SlidingWindow(OfDistances):
     let a window of w reach w + 1 keys.
     """
 
+    cost: ClassVar[str] = "window"
     name: Literal["sliding_window"] = "sliding_window"
     #: Keys that a query sees in each direction, itself included.
     window: PositiveInt = Field(examples=[1, 40, 64])

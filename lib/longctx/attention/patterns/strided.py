@@ -1,6 +1,6 @@
 """Strided attention (Child et al., 2019, "Sparse Transformer", section 4.2)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Int
 from pydantic import Field, PositiveInt
@@ -22,6 +22,7 @@ class Strided(OfDistances):
     union, and ``per_head`` makes the other.
     """
 
+    cost: ClassVar[str] = "stride + L / (2 * stride)"
     name: Literal["strided"] = "strided"
     #: Width of the window and distance between the keys beyond it.
     stride: PositiveInt = Field(examples=[12, 40])

@@ -1,7 +1,7 @@
 """Vertical and slash lines (Jiang et al., 2024, "MInference", section 3.2)."""
 
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -38,6 +38,7 @@ class VerticalSlash(Pattern):
     queries; here they are given.
     """
 
+    cost: ClassVar[str] = "window + len(verticals) + len(slashes)"
     name: Literal["vertical_slash"] = "vertical_slash"
     #: Keys next to the query in each direction, itself included, that are all seen.
     window: PositiveInt = Field(1, examples=[20])

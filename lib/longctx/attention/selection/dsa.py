@@ -38,6 +38,8 @@ class DSA(TokenSelection):
     and unlike its second stage, p runs over all keys: training takes quadratic time.
     """
 
+    cost = "k, and L / 2 scores of index_heads * index_dim channels"
+
     def __init__(self, config: DSAConfig, *, d_model: int, n_heads: int, n_kv_heads: int) -> None:
         super().__init__()
         self.k, self.heads, self.dim = config.k, config.index_heads, config.index_dim

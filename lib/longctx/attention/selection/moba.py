@@ -31,6 +31,8 @@ class MoBA(BlockSelection):
     a router picks a few.
     """
 
+    cost = "(blocks - 1 / 2) * block_size, and L / (2 * block_size) scores"
+
     def __init__(self, config: MoBAConfig) -> None:
         super().__init__()
         self.block_size, self.blocks = config.block_size, config.blocks

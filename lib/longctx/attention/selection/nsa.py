@@ -39,6 +39,7 @@ class NSA(BlockSelection):
     blocks are the same (its equation 9); unlike there, the three branches share keys and values.
     """
 
+    cost = "(blocks - 1 / 2) * block_size + window + L / (2 * block_size)"
     asked = 3
 
     def __init__(self, config: NSAConfig, *, d_model: int, n_heads: int, head_dim: int) -> None:

@@ -25,6 +25,8 @@ class TopK(TokenSelection):
     What softmax would give the other keys is mostly little.
     """
 
+    cost = "k, and L / 2 scores"
+
     def __init__(self, config: TopKConfig) -> None:
         super().__init__()
         self.k = config.k
