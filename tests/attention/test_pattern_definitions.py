@@ -118,7 +118,7 @@ def test_impossible_parameters_are_refused(spec, message):
     "spec", [str(config) for name in list_patterns() for config in PATTERNS.examples(name)]
 )
 def test_the_stated_cost_is_that_of_the_predicate(spec):
-    """Within 15 percent or one key, many times as far as the examples reach; or in words, without a formula."""
+    """Within 15 percent or a key, much farther than the examples reach; or in words, without a formula."""
     pattern = build_pattern(spec)
     length = pattern.max_length or 1024
     if pattern.name in ("both", "either", "documents"):

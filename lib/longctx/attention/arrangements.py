@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
@@ -16,9 +16,6 @@ from longctx.registry import ConfigRegistry, StrategyConfig, fields_of
 
 class Arrangement(StrategyConfig):
     """Kinds of attention, and who uses which."""
-
-    #: What a query costs, as of a pattern.
-    cost: ClassVar[str] = "the mean over its members"
 
     @property
     def causal(self) -> bool:

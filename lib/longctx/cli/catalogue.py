@@ -13,6 +13,7 @@ from rich.text import Text
 
 from longctx import data
 from longctx.attention import ARRANGEMENTS, MIXERS, PATTERNS
+from longctx.attention.arrangements import Arrangement
 from longctx.cli.app import app, out, print_json, print_table
 from longctx.cli.runs import JsonOption
 from longctx.data.tasks import TASKS
@@ -55,6 +56,8 @@ def _strategies(
 
 def _sight_and_cost(entry: Entry[Any]) -> dict[str, Any]:
     """Whether queries may look ahead, and how many keys each sees."""
+    if issubclass(entry.target, Arrangement):
+        return {"looks": "as its members do", "keys to a query": "the mean over its members"}
     field = entry.config.model_fields.get("causal")
     fixed = field is None or get_origin(field.annotation) is Literal
     looks = "either way" if not fixed else "to the left" if field is None or field.default else "ahead too"
@@ -128,7 +131,7 @@ def list_(
         out.print("  ".join([*head, source]).rstrip(), style="bold", markup=False, highlight=False)
         for name in (name for name in row if row[name] and name not in {*heads, "source"}):
             text = _cell(row[name])
-            detail = text if name == "summary" else f"{name}: {text}"
+            detail = text if name in ("summary", "title") else f"{name}: {text}"
             out.print(Padding(Text(detail), (0, 0, 0, 4), expand=False))
     out.print(f"{len(rows)} {kind}")
 

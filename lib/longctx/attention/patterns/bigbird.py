@@ -23,7 +23,7 @@ class BigBird(Pattern):
     """
 
     cost: ClassVar[str] = (
-        "at most (window_blocks / 2 + 1 / 2 + len(global_blocks) + random_blocks) * block_size"
+        "at most ((window_blocks + 1) / 2 + len(global_blocks) + random_blocks) * block_size"
     )
     name: Literal["bigbird"] = "bigbird"
     #: Tokens to a block, of which all or none are seen.

@@ -25,7 +25,7 @@ class LongNet(Pattern):
     window beside it (``| sliding_window(window=2)``) mends that.
     """
 
-    cost: ClassVar[str] = "at most sum(w / r for w, r in zip(segments, dilations)) / 2"
+    cost: ClassVar[str] = "at most sum(w / r + 1 for w, r in zip(segments, dilations)) / 2"
     name: Literal["longnet"] = "longnet"
     #: Lengths w of the segments, growing.
     segments: tuple[PositiveInt, ...] = Field((64, 256, 1024), min_length=1, examples=[(12, 36, 108), (40,)])
