@@ -181,7 +181,7 @@ def test_what_a_selection_cannot_do_is_refused():
         attend(*tensors, pattern=selection, **moved, executor="rounds")
     with pytest.raises(ValueError, match="a pattern runs on the executors auto"):
         attend(*tensors, pattern="full", executor="rounds")
-    with pytest.raises(ValueError, match="unknown mixer 'mobby'; known: moba"):
+    with pytest.raises(ValueError, match="unknown mixer 'mobby'; known: dsa"):
         build_mixer("mobby", **SIZES)
 
 
@@ -194,3 +194,15 @@ def test_a_bias_is_added_to_what_is_chosen(spec):
     torch.testing.assert_close(
         attend(q, k, v, pattern=selection, position=alibi), expected, atol=1e-5, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(("spec", "length"), [("moba(block_size=8)", 512), ("top_k(k=2)", 4096)])
+def test_auto_goes_by_rounds_from_the_length_where_these_are_faster(spec, length, monkeypatch):
+    taken = []
+    monkeypatch.setattr(
+        "longctx.attention.selection.base.attend_rounds", lambda q, *rest: taken.append(q.shape[2]) or q
+    )
+    for n in (length - 1, length):
+        q = torch.zeros(1, 1, n, 2)
+        attend(q, q, q, pattern=spec)
+    assert taken == [length]

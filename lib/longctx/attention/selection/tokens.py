@@ -20,6 +20,8 @@ class TokenSelection(Selection):
     time, but not quadratic memory.
     """
 
+    #: To gather single keys takes more time than their products save.
+    rounds_from = 4096
     #: Keys that a query sees.
     k: int
 
