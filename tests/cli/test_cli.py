@@ -62,7 +62,7 @@ def test_help_lists_every_verb():
             "positions",
             list_positions() + [entry.name for registry in (SCALINGS, SAMPLINGS) for entry in registry],
         ),
-        ("patterns", [*list_patterns(), "moba", "top_k", "by_layer", "per_head"]),
+        ("patterns", [*list_patterns(), "lsh", "moba", "routing", "top_k", "by_layer", "per_head"]),
         ("families", ["gpt", "llama"]),
     ],
 )
