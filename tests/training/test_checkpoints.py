@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from longctx.model import Transformer
+from longctx.model import ModelConfig, Transformer, build_model
 from longctx.training import (
     Checkpoints,
     DamagedCheckpointError,
@@ -48,7 +48,41 @@ def run_until(spec: TrainingSpec, checkpoints: Checkpoints, draw: Draw) -> Run:
 
 
 def state(model: Transformer) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in model.parameters()]
+    return [value.detach().clone() for value in model.state_dict().values()]
+
+
+@pytest.fixture
+def new_routing_model() -> NewModel:
+    """With centroids, which learn without being parameters."""
+    fields = {"n_layers": 1, "d_model": 16, "n_heads": 2, "vocab_size": 32}
+    config = ModelConfig(**fields, attention="routing(clusters=2, window=3, decay=0.9)")
+    return lambda: build_model(config, seed=0)
+
+
+def test_a_resumed_run_goes_on_with_what_was_learned_beside_the_parameters(
+    draw: Draw, run_until: Run, new_routing_model: NewModel, spec: TrainingSpec
+):
+    whole, again, resumed = (new_routing_model() for _ in range(3))
+    start = state(whole)
+    losses = train(whole, lambda step: draw(step, 4), spec)
+    assert train(again, lambda step: draw(step, 4), spec) == losses
+    with pytest.raises(KilledError):
+        run_until(new_routing_model(), 5)
+    assert run_until(resumed, None) == losses
+    for first, *others in zip(start, *map(state, (whole, again, resumed)), strict=True):
+        assert torch.equal(others[0], others[1])
+        assert torch.equal(others[0], others[2])
+        assert not torch.equal(others[0], first)
+
+
+def test_what_was_learned_beside_the_parameters_is_kept_with_the_weights(
+    tmp_path: Path, new_routing_model: NewModel
+):
+    model, other = new_routing_model(), new_routing_model()
+    model.blocks[0].attention.pattern.centroids.add_(0.123456)
+    save_weights(tmp_path / "w.safetensors", model, {})
+    load_weights(tmp_path / "w.safetensors", other)
+    assert all(torch.equal(a.half().float(), b) for a, b in zip(state(model), state(other), strict=True))
 
 
 @pytest.mark.parametrize("stopped", [1, 3, 5, 11])

@@ -89,6 +89,8 @@ LOOKS: dict[str, Look] = {
     "documents": Look(WINE, _LINES[2], ">"),
     "vertical_slash": Look(VERMILLION, _LINES[5], "d"),
     "moba": Look(WINE, _LINES[0], "*"),
+    "lsh": Look(INDIGO, _LINES[4], "P"),
+    "routing": Look(BLUE, _LINES[5], "D"),
     "top_k": Look(FOREST, _LINES[2], "X"),
     "nsa": Look(VERMILLION, _LINES[0], "P"),
     "dsa": Look(VERMILLION, _LINES[2], "p"),

@@ -120,9 +120,15 @@ class Checkpoints:
         return self.folder / f"step-{step:07d}.safetensors"
 
 
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters, a tied one once, and what else a model has learned: buffers of its state dict."""
+    kept = model.state_dict().keys()
+    return {**dict(model.named_parameters()), **{n: b for n, b in model.named_buffers() if n in kept}}
+
+
 def snapshot(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Everything a run needs to go on: weights and the optimiser's moments, by parameter name."""
-    tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
+    """Everything a run needs to go on: the model's state, and the optimiser's moments by parameter name."""
+    tensors = {f"model.{name}": value.detach() for name, value in _state(model).items()}
     for name, parameter in model.named_parameters():
         for moment, value in optimiser.state[parameter].items():
             tensors[f"optimiser.{moment}.{name}"] = value
@@ -135,20 +141,21 @@ def restore(model: nn.Module, optimiser: torch.optim.Optimizer, checkpoints: Che
         return []
     tensors, losses = found
     with torch.no_grad():
+        for name, value in _state(model).items():
+            value.copy_(tensors[f"model.{name}"])
         for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[f"model.{name}"])
             for key in [k for k in tensors if k.startswith("optimiser.") and k.split(".", 2)[2] == name]:
                 optimiser.state[parameter][key.split(".", 2)[1]] = tensors[key]
     return losses
 
 
 def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write a model's parameters in float16, the form in which finished runs are kept and evaluated.
+    """Write a model's state in float16, the form in which finished runs are kept and evaluated.
 
     Raises:
         OverflowError: a weight does not fit float16.
     """
-    tensors = {name: p.detach().to(torch.float16).cpu() for name, p in model.named_parameters()}
+    tensors = {name: value.detach().to(torch.float16).cpu() for name, value in _state(model).items()}
     if broken := [name for name, t in tensors.items() if not t.isfinite().all()]:
         raise OverflowError(f"not finite in float16: {', '.join(broken)}")
     content = save(tensors)
@@ -170,12 +177,12 @@ def load_weights(path: Path, model: nn.Module) -> nn.Module:
         raise DamagedCheckpointError(f"{path} cannot be read: {error}") from error
     if _digest(save(tensors)) != metadata.get("sha256"):
         raise DamagedCheckpointError(f"{path} is damaged: its SHA-256 is not the one it was written with")
-    parameters = dict(model.named_parameters())
-    if set(parameters) != set(tensors) or any(parameters[n].shape != t.shape for n, t in tensors.items()):
+    state = _state(model)
+    if set(state) != set(tensors) or any(state[n].shape != t.shape for n, t in tensors.items()):
         raise DamagedCheckpointError(f"{path} does not hold the parameters of this model")
     with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
+        for name, value in state.items():
+            value.copy_(tensors[name])
     return model
 
 
