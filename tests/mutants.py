@@ -1,10 +1,10 @@
-"""How many small faults in the position encodings the tests notice.
+"""How many small faults in position encodings, or in attention, the tests notice.
 
-    .venv/bin/python tests/mutants.py --sample 200 --seed 0 --out results/benchmarks/mutants.json
+    .venv/bin/python tests/mutants.py attention --sample 200 --seed 0 --out mutants.json
 
 A mutant is the library with one fault: a sign, comparison, constant, flag or call changed. Each is met, in a
-process of its own, by the tests of its own encoding and, if they pass, by those of all encodings. One that no
-test notices survives, and is listed.
+process of its own, by the tests of its own file and, if they pass, by all of its room. One that no test
+notices survives, and is listed.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lib" / "longctx"
-TESTS = ROOT / "tests" / "positions"
 
 BINARY = {
     ast.Add: ast.Sub,
@@ -73,6 +72,8 @@ DROPPED = {
     "cumsum",
     "sigmoid",
 }
+#: Modules that are imported anew for each mutant.
+OURS = ("longctx", "comparisons", "tests")
 #: Keywords that no behaviour depends on.
 SILENT = {"examples", "source"}
 
@@ -134,43 +135,58 @@ def hidden(parents: dict[ast.AST, ast.AST], node: ast.AST) -> bool:
     return False
 
 
-def import_outsiders() -> None:
+def import_outsiders(tests: Path) -> None:
     """Import once, before the mutants fork, what their tests import, but for the library itself."""
-    for path in TESTS.rglob("*.py"):
+    for path in tests.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("longctx"):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith(OURS):
                 module = importlib.import_module(node.module)
                 for name in node.names:
                     getattr(module, name.name)  # some packages import what is asked for
 
 
+#: Tests of the files in positions/ that bear no encoding's name.
+OF_POSITIONS = {
+    "distance": "distance or t5 or kerple or dynamic or sandwich or transformer",
+    "mlp": "fire or dynamic",
+    "rope": "rope or layout or projection or yarn or linear or ntk or interpolation",
+    "p_rope": "p_rope or rotary or fraction",
+    "longrope": "longrope or rope",
+    "rerope": "remap or window or rerope or self_extend",
+    "self_extend": "remap or window or self_extend",
+    "dual_chunk": "remap or chunk or window or paper",
+}
+#: Files of tests for those in attention/ by folder or name; the other ones have theirs by name.
+OF_ATTENTION = {
+    "patterns": ["test_pattern_definitions.py", "test_patterns.py"],
+    "selection": ["test_selection.py", "test_buckets.py", "test_learned_selections.py"],
+    "halves": ["test_halves.py"],
+    "cache": ["test_cache.py", "test_streaming.py"],
+    "rounds": ["test_selection.py"],
+    "mixer": ["test_selection.py"],
+    "arrangements": ["test_arrangements.py"],
+    "attend": ["test_attend.py"],
+    "cost": ["test_cost.py"],
+    "linear": ["test_linear.py"],
+}
+
+
 def tests_of(path: Path) -> list[str]:
-    """What pytest runs first for a file: the tests that name what it registers, or all."""
-    name = path.stem
-    users = {
-        "distance": "distance or t5 or kerple or dynamic or sandwich or transformer",
-        "mlp": "fire or dynamic",
-        "rope": "rope or layout or projection or yarn or linear or ntk or interpolation",
-        "nope": "nope",
-        "p_rope": "p_rope or rotary or fraction",
-        "longrope": "longrope or rope",
-        "rerope": "remap or window or rerope or self_extend",
-        "self_extend": "remap or window or self_extend",
-        "dual_chunk": "remap or chunk or window or paper",
-    }
+    """What pytest runs first for a file: the tests that name what it registers, or those of its folder."""
+    room, name, folder = path.relative_to(PACKAGE).parts[0], path.stem, path.parent.name
+    tests = ROOT / "tests" / room
+    if room == "attention":
+        files = OF_ATTENTION.get(name, OF_ATTENTION.get(folder, ["test_executors.py", "test_attend.py"]))
+        named = ["-k", name] if f'Literal["{name}"]' in path.read_text() else []
+        return [*(str(tests / file) for file in files), *named]
     if "sampling" in path.parts:
-        return [str(TESTS / "test_sampling.py"), str(TESTS / "test_defaults.py")]
+        return [str(tests / "test_sampling.py"), str(tests / "test_defaults.py")]
     if "scaling" in path.parts:
-        return [
-            str(TESTS / "test_rope.py"),
-            str(TESTS / "test_properties.py"),
-            str(TESTS / "test_defaults.py"),
-            "-k",
-            f"{name} or scal or factor",
-        ]
+        files = ("test_rope.py", "test_properties.py", "test_defaults.py")
+        return [*(str(tests / file) for file in files), "-k", f"{name} or scal or factor"]
     if name == "base":
-        return [str(TESTS)]
-    return [str(TESTS), "-k", users.get(name, name)]
+        return [str(tests)]
+    return [str(tests), "-k", OF_POSITIONS.get(name, name)]
 
 
 def survives(source: str, path: Path, library: Path, tests: list[str], seconds: int) -> bool:
@@ -194,6 +210,7 @@ def survives(source: str, path: Path, library: Path, tests: list[str], seconds: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("room", choices=("positions", "attention"))
     parser.add_argument("--sample", type=int, help="so many mutants, drawn at random; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="files whose path holds this")
@@ -203,7 +220,7 @@ def main() -> None:
     options = parser.parse_args()
     earlier = json.loads(options.again.read_text()) if options.again else None
     found = []
-    for path in sorted((PACKAGE / "positions").rglob("*.py")):
+    for path in sorted((PACKAGE / options.room).rglob("*.py")):
         if path.name != "__init__.py" and options.only in str(path):
             found += [(path, *mutant) for mutant in mutants(ast.parse(path.read_text()))]
     total = len(found)
@@ -215,7 +232,8 @@ def main() -> None:
     if not found:
         raise SystemExit(f"no mutants of files whose path holds {options.only!r}")
     os.environ["OMP_NUM_THREADS"] = "1"
-    import_outsiders()
+    tests_of_room = ROOT / "tests" / options.room
+    import_outsiders(tests_of_room)
 
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder)
@@ -230,7 +248,7 @@ def main() -> None:
             source = ast.unparse(tree) + "\n\ndef _same(x):\n    return x\n"
             if all(
                 survives(source, path, library, tests, options.seconds)
-                for tests in (tests_of(path), [str(TESTS)])
+                for tests in (tests_of(path), [str(tests_of_room)])
             ):
                 survivors.append({"file": name, "line": line, "change": what})
                 print(f"survived  {name}:{line}  {what}", flush=True)
