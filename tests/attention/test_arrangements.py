@@ -128,5 +128,5 @@ def test_arrangements_that_do_not_fit_are_refused():
         attend(*tensors, pattern="by_layer(schedule='SL', short=full)")
     with pytest.raises(ValueError, match="schedule: String should match"):
         build_attention("by_layer(schedule='SM', short=full)")
-    with pytest.raises(ValueError, match=r"unknown .* 'wide'.*selections and arrangements: moba.*by_layer"):
+    with pytest.raises(ValueError, match=r"unknown .* 'wide'.*selections and arrangements: .*moba.*by_layer"):
         build_attention("wide")

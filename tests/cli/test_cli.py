@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from longctx import list_patterns, list_positions
+from longctx.attention import MIXERS
 from longctx.cli import app
 from longctx.experiments import Store, ensure, parse_spec
 from longctx.positions.sampling import SAMPLINGS
@@ -62,7 +63,7 @@ def test_help_lists_every_verb():
             "positions",
             list_positions() + [entry.name for registry in (SCALINGS, SAMPLINGS) for entry in registry],
         ),
-        ("patterns", [*list_patterns(), "moba", "top_k", "by_layer", "per_head"]),
+        ("patterns", [*list_patterns(), *(entry.name for entry in MIXERS), "by_layer", "per_head"]),
         ("families", ["gpt", "llama"]),
     ],
 )

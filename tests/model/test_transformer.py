@@ -26,6 +26,9 @@ FURTHER = [
     "vertical_slash(window=2, slashes=(5,))",
     "moba(block_size=4, blocks=2)",
     "top_k(k=3)",
+    "linear",
+    "performer(features=12)",
+    "gated_delta",
     "by_layer(schedule='SL', short=moba(block_size=4), long=sinks(window=3))",
 ]
 PAIRS = [*product(ENCODINGS, ATTENTIONS), *product(["rope"], FURTHER)]

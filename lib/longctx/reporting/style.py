@@ -90,6 +90,9 @@ LOOKS: dict[str, Look] = {
     "vertical_slash": Look(VERMILLION, _LINES[5], "d"),
     "moba": Look(WINE, _LINES[0], "*"),
     "top_k": Look(FOREST, _LINES[2], "X"),
+    "linear": Look(BLUE, _LINES[2], "v"),
+    "performer": Look(PINK, _LINES[3], "P"),
+    "gated_delta": Look(WINE, _LINES[1], "D"),
     "nsa": Look(VERMILLION, _LINES[0], "P"),
 }
 
