@@ -168,15 +168,20 @@ def test_training_draws_the_indexer_to_dense_attention():
     assert divergence() < 0.6 * before
 
 
-@pytest.mark.parametrize("position", ["alibi", "shaw"])
-def test_nsa_refuses_what_a_compressed_block_cannot_have(position):
+@pytest.mark.parametrize(
+    ("position", "message"),
+    [("alibi", "cannot serve ALiBi: a compressed block has no distance"), ("shaw", "which scores pairs")],
+)
+def test_nsa_refuses_what_a_compressed_block_cannot_have(position, message):
     nsa, (q, k, v, x) = build("nsa"), given()
     encoding = build_position(
         position, d_model=D_MODEL, n_heads=HEADS, n_kv_heads=KV_HEADS, head_dim=HEAD_DIM
     )
     asked = torch.cat([q, nsa.ask(x)], -1)
-    with pytest.raises(ValueError, match="one key of head_dim channels, and no distance"):
+    with pytest.raises(ValueError, match=message):
         attend(asked, k, v, pattern=nsa, position=encoding)
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(n_layers=1, d_model=16, n_heads=2, vocab_size=9, position=position, attention="nsa")
 
 
 def test_nsa_refuses_keys_from_the_middle_of_a_text():

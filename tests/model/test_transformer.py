@@ -30,6 +30,9 @@ FURTHER = [
     "top_k(k=3)",
     "lsh(buckets=4, window=3, hashes=2)",
     "routing(clusters=3, window=3)",
+    "linear",
+    "performer(features=12)",
+    "gated_delta",
     "by_layer(schedule='SL', short=moba(block_size=4), long=sinks(window=3))",
 ]
 PAIRS = [*product(ENCODINGS, ATTENTIONS), *product(["rope"], FURTHER)]

@@ -3,6 +3,7 @@
 from longctx.attention.arrangements import ARRANGEMENTS, ByLayer, OfALayer, PerHead, build_attention
 from longctx.attention.attend import attend
 from longctx.attention.cache import KVCache
+from longctx.attention.linear import LinearMixer
 from longctx.attention.mixer import MIXERS, Mixer, MixerConfig, build_mixer, register_mixer
 from longctx.attention.patterns import PATTERNS, Pattern, build_pattern, list_patterns, register_pattern
 from longctx.attention.selection import Selection
@@ -13,6 +14,7 @@ __all__ = [
     "PATTERNS",
     "ByLayer",
     "KVCache",
+    "LinearMixer",
     "Mixer",
     "MixerConfig",
     "OfALayer",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from longctx.attention.executors.base import Task
+from longctx.positions.base import PositionEncoding
 from longctx.registry import Registry, StrategyConfig
 
 
@@ -33,6 +35,17 @@ class Mixer(nn.Module):
     #: Channels that `ask` adds to each query, and `keep` to each key.
     asked: int = 0
     kept: int = 0
+
+    @classmethod
+    def check_position(cls, encoding: type[PositionEncoding]) -> None:
+        """Refuse an encoding of positions that it cannot use, before anything is built.
+
+        Raises:
+            ValueError: names both, and why.
+        """
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the initial values of what is learned, but for those of linear layers."""
 
     def ask(
         self, x: Float[Tensor, "batch length d_model"]

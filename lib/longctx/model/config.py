@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from longctx.attention import PerHead, build_attention
+from longctx.attention import MIXERS, ByLayer, MixerConfig, PerHead, build_attention
 from longctx.positions import POSITIONS
 from longctx.registry import Registry, format_call
 
@@ -102,7 +102,11 @@ class ModelConfig(BaseModel):
     @model_validator(mode="after")
     def _attention_fits(self) -> ModelConfig:
         pattern = build_attention(self.attention)
-        POSITIONS[POSITIONS.parse(self.position).name].target.check_sight(pattern, pattern.causal)
+        encoding = POSITIONS[POSITIONS.parse(self.position).name].target
+        encoding.check_sight(pattern, pattern.causal)
+        for one in (pattern.short, pattern.long) if isinstance(pattern, ByLayer) else (pattern,):
+            if isinstance(one, MixerConfig):
+                MIXERS[one.name].target.check_position(encoding)
         if isinstance(pattern, PerHead) and self.n_kv_heads % len(pattern.patterns):
             raise ValueError(
                 f"n_kv_heads={self.n_kv_heads} must be a multiple of the number of per_head's patterns, "

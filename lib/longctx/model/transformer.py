@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longctx.attention import ByLayer, KVCache, build_attention
+from longctx.attention import ByLayer, KVCache, Mixer, build_attention
 from longctx.model.config import ModelConfig
 from longctx.model.layers import Block, build_encoding, norm
 from longctx.positions import PositionEncoding
@@ -116,7 +116,7 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Transformer:
         # A stream for each name: models that differ in one part share the start of all others. The
         # generator reads only 32 bits of its seed, hence the hash.
         generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
-        if isinstance(module, PositionEncoding):
+        if isinstance(module, PositionEncoding | Mixer):
             module.reset_parameters(generator)
         elif isinstance(module, nn.Linear | nn.Embedding) and "position." not in name:
             if not (module is model.head and config.tie_embeddings):

@@ -92,6 +92,9 @@ LOOKS: dict[str, Look] = {
     "lsh": Look(INDIGO, _LINES[4], "P"),
     "routing": Look(BLUE, _LINES[5], "D"),
     "top_k": Look(FOREST, _LINES[2], "X"),
+    "linear": Look(BLUE, _LINES[2], "v"),
+    "performer": Look(PINK, _LINES[3], "P"),
+    "gated_delta": Look(WINE, _LINES[1], "D"),
     "nsa": Look(VERMILLION, _LINES[0], "P"),
     "dsa": Look(VERMILLION, _LINES[2], "p"),
 }

@@ -12,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from longctx.attention.executors.base import Task
 from longctx.attention.executors.rounds import Round, attend_rounds
 from longctx.attention.mixer import Mixer
+from longctx.positions.base import PositionEncoding
 
 
 class Selection(Mixer):
@@ -24,6 +25,11 @@ class Selection(Mixer):
     kind: ClassVar[Literal["chosen by content"]] = "chosen by content"
     #: Length from which rounds are faster than the dense mask, forward and backward, on a CPU.
     rounds_from: ClassVar[int] = 512
+
+    @classmethod
+    def check_position(cls, encoding: type[PositionEncoding]) -> None:
+        if encoding.score is not PositionEncoding.score:
+            raise ValueError(f"{cls.__name__} cannot serve {encoding.__name__}, which scores pairs")
 
     def chosen(
         self,
@@ -66,8 +72,8 @@ class Selection(Mixer):
             raise ValueError(f"the rounds executor {reason}; use dense")
         if executor not in ("auto", "dense", "rounds"):
             raise ValueError(f"a selection runs on the executors auto, dense and rounds; got {executor!r}")
-        if task.scored:
-            raise ValueError(f"a selection cannot serve {type(task.position).__name__}, which scores pairs")
+        if task.position is not None:
+            self.check_position(type(task.position))
         query, key = q[..., : q.shape[3] - self.asked], k[..., : k.shape[3] - self.kept]
         if executor == "rounds" or (executor == "auto" and not reason and q.shape[2] >= self.rounds_from):
             return attend_rounds(query, key, v, task, self.rounds(q, k))

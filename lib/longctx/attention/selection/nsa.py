@@ -15,6 +15,7 @@ from longctx.attention.executors import EXECUTORS, Task, choose_executor
 from longctx.attention.mixer import MixerConfig, register_mixer
 from longctx.attention.patterns.sliding_window import SlidingWindow
 from longctx.attention.selection.blocks import BlockSelection
+from longctx.positions.base import PositionEncoding
 
 
 class NSAConfig(MixerConfig):
@@ -49,6 +50,12 @@ class NSA(BlockSelection):
         self.head_dim, self._n_heads = head_dim, n_heads
         self.of_keys, self.of_values = (Compression(config.block_size, head_dim) for _ in range(2))
         self.gates = nn.Linear(d_model, 3 * n_heads)
+
+    @classmethod
+    def check_position(cls, encoding: type[PositionEncoding]) -> None:
+        super().check_position(encoding)
+        if encoding.bias is not PositionEncoding.bias:
+            raise ValueError(f"NSA cannot serve {encoding.__name__}: a compressed block has no distance")
 
     def ask(self, x: Float[Tensor, "batch length d_model"]) -> Float[Tensor, "batch heads length asked"]:
         return self.gates(x).unflatten(-1, (self._n_heads, 3)).transpose(1, 2)
@@ -121,10 +128,10 @@ class NSA(BlockSelection):
         return y * some
 
     def _check(self, k: Tensor, task: Task) -> None:
-        if task.biased or task.scored or k.shape[3] != self.head_dim:
+        if k.shape[3] != self.head_dim:
             raise ValueError(
-                f"nsa cannot serve {type(task.position).__name__}: a compressed block has one key of "
-                "head_dim channels, and no distance"
+                f"NSA compresses keys of head_dim={self.head_dim} channels; "
+                f"{type(task.position).__name__} makes them {k.shape[3]}"
             )
         if not torch.equal(task.k_pos, torch.arange(k.shape[2], device=k.device)):
             raise ValueError("nsa needs keys at positions 0, 1, …, to cut them into blocks")
