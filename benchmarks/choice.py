@@ -35,21 +35,29 @@ def run(lengths: Sequence[int] = LENGTHS, rounds: int = 30) -> list[dict[str, An
     torch.set_num_threads(1)
     rows = []
     for length in sorted(lengths):
-        specs = {gallery(length, keys)[name] for name in PATTERNS for keys in KEYS}
         generator = torch.Generator().manual_seed(length)
         q, k, v = (
             torch.randn(BATCH, HEADS, length, HEAD_DIM, generator=generator, requires_grad=True)
             for _ in range(3)
         )
         # The first step makes the plan, which is kept.
-        least = {(spec, executor): step(spec, executor, q, k, v) for spec in specs for executor in EXECUTORS}
+        least = {
+            (spec, executor): step(spec, executor, q, k, v)
+            for spec in specs(length)
+            for executor in EXECUTORS
+        }
         for _ in range(rounds):
             for key, before in least.items():
                 least[key] = min(before, step(*key, q, k, v))
-        for spec in sorted(specs):
+        for spec in specs(length):
             times = {f"{executor}_ms": 1e3 * least[spec, executor] for executor in EXECUTORS}
             rows.append({"pattern": spec, "length": length, **times, "chosen": chosen(spec, q)})
     return rows
+
+
+def specs(length: int) -> list[str]:
+    """The patterns to compare at a length, each once."""
+    return sorted({gallery(length, keys)[name] for name in PATTERNS for keys in KEYS})
 
 
 def step(spec: str, executor: str, q: Tensor, k: Tensor, v: Tensor) -> float:
