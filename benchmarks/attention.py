@@ -1,8 +1,8 @@
 """Sparse attention against its peers: time and memory, forward and backward, interleaved in one run.
 
 Every implementation runs once a round, so that a slow moment of the machine falls on all of them; medians are
-over rounds. Peak memory is measured in a fresh process for each. Before anything is timed, outputs are
-compared wherever two implementations promise the same mask.
+over rounds. Peak memory is measured in a fresh process for each. Before anything is timed, outputs and
+gradients are compared wherever two implementations promise the same mask.
 """
 
 from __future__ import annotations
@@ -10,105 +10,37 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from implementations import BATCH, DENSE, HEAD_DIM, HEADS, OURS, Implementation, implementations
 from keep import keep
+from peers import Attention
+from report import report
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from longctx.attention import attend
-from longctx.positions import build_position
+from longctx.attention import build_pattern
+from longctx.attention.executors.cost import work
 
-BATCH, HEADS, HEAD_DIM = 1, 4, 32
 LENGTHS = (1024, 4096, 16384)
-#: The band mask of dense attention holds length² numbers: beyond this it takes gigabytes.
-LONGEST_BAND = 4096
-OURS = "longctx sliding_window"
-FULL = "longctx full"
+#: Where break-even lengths are looked for, and for what.
+GRID = (256, 384, 512, 640, 768, 1024, 1536, 2048, 3072, 4096)
+EVEN = ("sliding_window", "block_local", "dilated_window", "longformer", "bigbird", "longnet", "moba")
 
-Implementation = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-def implementations(window: int) -> dict[str, Implementation]:
-    """What is compared, by name. All but full attention and block-local compute a causal window."""
-    return {
-        OURS: ours(f"sliding_window(window={window})"),
-        f"{OURS} + rope": ours(f"sliding_window(window={window})", "rope"),
-        f"{OURS} + alibi": ours(f"sliding_window(window={window})", "alibi"),
-        f"{OURS} + learned alibi": ours(f"sliding_window(window={window})", "alibi(learned=True)"),
-        f"{OURS} of {window + 1}": ours(f"sliding_window(window={window + 1})"),
-        "longctx block_local": ours(f"block_local(block_size={window})"),
-        "longctx full + alibi": ours("full", "alibi"),
-        FULL: partial(attend, pattern="full"),
-        "SDPA full causal": partial(scaled_dot_product_attention, is_causal=True),
-        "SDPA band mask": partial(band, window=window),
-        "SDPA own and previous block": partial(two_blocks, window=window),
-        f"local-attention of {window + 1}": local_attention(window),
-    }
+Inputs = tuple[Tensor, Tensor, Tensor]
+Row = dict[str, Any]
 
 
-def same_mask(window: int) -> list[tuple[str, str]]:
-    """Pairs of implementations of one mask: their outputs must agree."""
-    return [
-        (FULL, "SDPA full causal"),
-        (OURS, "SDPA band mask"),
-        (OURS, "SDPA own and previous block"),
-        (f"{OURS} of {window + 1}", f"local-attention of {window + 1}"),
-    ]
-
-
-def ours(pattern: str, position: str | None = None) -> Implementation:
-    """The library's block executor."""
-    sizes = {"d_model": HEADS * HEAD_DIM, "n_heads": HEADS, "head_dim": HEAD_DIM}
-    encoding = None if position is None else build_position(position, **sizes)
-    return partial(attend, pattern=pattern, position=encoding, executor="blocks")
-
-
-def band(q: Tensor, k: Tensor, v: Tensor, *, window: int) -> Tensor:
-    """Dense attention under the window's mask: what a predicate alone can do."""
-    i = torch.arange(q.shape[2])[:, None]
-    j = torch.arange(k.shape[2])
-    return scaled_dot_product_attention(q, k, v, attn_mask=(j <= i) & (i - j < window))
-
-
-def two_blocks(q: Tensor, k: Tensor, v: Tensor, *, window: int) -> Tensor:
-    """A window written by hand: blocks of ``window`` queries look at their own and the previous block."""
-    batch, heads, length, dim = q.shape
-    n = length // window
-
-    def cut(x: Tensor) -> Tensor:
-        return x.view(batch * heads, n, window, dim).transpose(0, 1)
-
-    def with_previous(x: Tensor) -> Tensor:
-        return torch.cat([torch.cat([torch.zeros_like(x[:1]), x[:-1]]), x], dim=2)
-
-    i, j = torch.arange(window)[:, None] + window, torch.arange(2 * window)
-    mask = ((j <= i) & (i - j < window)).repeat(n, 1, 1, 1)
-    mask[0] &= j >= window
-    y = scaled_dot_product_attention(cut(q), with_previous(cut(k)), with_previous(cut(v)), attn_mask=mask)
-    return y.transpose(0, 1).reshape(batch, heads, length, dim)
-
-
-def local_attention(window: int) -> Implementation:
-    """The package local-attention; its exact window of w reaches w + 1 keys."""
-    from local_attention import LocalAttention
-
-    return LocalAttention(
-        window_size=window, causal=True, look_backward=1, look_forward=0, exact_windowsize=True,
-        use_rotary_pos_emb=False, dropout=0.0,
-    )  # fmt: skip
-
-
-def inputs(length: int) -> tuple[Tensor, Tensor, Tensor]:
+def inputs(length: int) -> Inputs:
     """Random queries, keys and values that need gradients, the same at every call."""
     generator = torch.Generator().manual_seed(length)
     shape = (BATCH, HEADS, length, HEAD_DIM)
@@ -116,125 +48,241 @@ def inputs(length: int) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
-def step(run_one: Implementation, tensors: tuple[Tensor, Tensor, Tensor]) -> None:
-    """Forward and backward."""
-    run_one(*tensors).sum().backward()
-    for x in tensors:
-        x.grad = None
+def step(attention: Attention, tensors: Inputs, *, gradient: bool = True) -> None:
+    """Forward and backward, with the output as its own gradient; or forward alone."""
+    with torch.set_grad_enabled(gradient):
+        y = attention(*tensors)
+    if gradient:
+        torch.autograd.grad(y, tensors, y.detach())
 
 
-def check_equal(window: int) -> None:
-    """Raise if two implementations of one mask differ."""
-    chosen, tensors = implementations(window), inputs(4 * window)
-    for a, b in same_mask(window):
-        torch.testing.assert_close(chosen[a](*tensors), chosen[b](*tensors), atol=1e-5, rtol=1e-5)
+def check_equal(window: int, names: Sequence[str]) -> None:
+    """Raise if two implementations of one mask differ in outputs or gradients."""
+    known, length = implementations(window), 4 * window
+    for name in names:
+        if (twin := known[name].same_as) is None:
+            continue
+        results = []
+        for one in (known[name], known[twin]):
+            tensors = inputs(length)
+            with torch.set_grad_enabled(one.gradient):
+                y = one.build(length)(*tensors)
+            results.append(
+                (y.detach(), *(torch.autograd.grad(y, tensors, y.detach()) if one.gradient else ()))
+            )
+        torch.testing.assert_close(*results, atol=2e-5, rtol=2e-5, msg=lambda why, n=name: f"{n}: {why}")
 
 
-def seconds(names: Sequence[str], window: int, length: int, rounds: int) -> dict[str, float]:
+def seconds(some: dict[str, Implementation], length: int, rounds: int) -> dict[str, float]:
     """Median seconds of each implementation over interleaved rounds, after one round to warm up."""
-    chosen, tensors = implementations(window), inputs(length)
-    times: dict[str, list[float]] = {name: [] for name in names}
+    tensors, times = inputs(length), {name: [] for name in some}
+    built = {name: one.build(length) for name, one in some.items()}
     for _ in range(rounds + 1):
-        for name in names:
+        for name, one in some.items():
             start = time.perf_counter()
-            step(chosen[name], tensors)
+            step(built[name], tensors, gradient=one.gradient)
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(spent[1:]) for name, spent in times.items()}
 
 
-def peak_memory(name: str, window: int, length: int) -> float | None:
-    """Megabytes that one step adds to a process which already holds its inputs; None where unknown."""
-    command = [sys.executable, str(Path(__file__)), "--peak-of", name]
-    command += ["--window", str(window), "--lengths", str(length)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+def peak_memory(names: Sequence[str], window: int, length: int) -> dict[str, float | None]:
+    """Megabytes that one step of each adds to a process which holds its inputs alone; None where unknown."""
+    command = [sys.executable, str(Path(__file__)), "--window", str(window), "--lengths", str(length)]
+    answer = subprocess.run([*command, "--peaks-of", *names], capture_output=True, text=True, check=True)
     return json.loads(answer.stdout)
 
 
-def _peak_here(name: str, window: int, length: int) -> float | None:
+def _peaks_here(names: Sequence[str], window: int, length: int) -> dict[str, float | None]:
+    """Each in a child of this process, which has loaded everything and computed nothing."""
     torch.set_num_threads(1)
-    chosen = implementations(window)[name]
-    step(chosen, inputs(4 * window))  # what is loaded on first use belongs to the baseline
-    tensors = inputs(length)
-    before = _high_water()
-    step(chosen, tensors)
-    after = _high_water()
-    return None if before is None or after is None else after - before
+    if not Path("/proc/self/status").exists():
+        return dict.fromkeys(names)
+    known, peaks = implementations(window), {}
+    for name in names:
+        reader, writer = os.pipe()
+        if not (child := os.fork()):
+            one, tensors = known[name], inputs(4 * window)
+            # What is loaded on first use belongs to the baseline.
+            step(one.build(4 * window), tensors, gradient=one.gradient)
+            attention, tensors = one.build(length), inputs(length)
+            before = _high_water()
+            step(attention, tensors, gradient=one.gradient)
+            os.write(writer, str(_high_water() - before).encode())
+            os._exit(0)
+        os.close(writer)
+        _, status = os.waitpid(child, 0)
+        if status:
+            raise RuntimeError(f"{name} failed at length {length}")
+        peaks[name] = float(os.read(reader, 64))
+        os.close(reader)
+    return peaks
 
 
-def _high_water() -> float | None:
+def _high_water() -> float:
     # Not getrusage: there a child begins at its parent's maximum.
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
 
 
 def run(
-    lengths: Sequence[int] = LENGTHS, window: int = 256, rounds: int = 5, *, memory: bool = True
-) -> list[dict[str, Any]]:
-    """Measure everything at every length, on one thread.
+    lengths: Sequence[int] = LENGTHS,
+    window: int = 256,
+    rounds: int = 5,
+    *,
+    memory: bool = True,
+    only: Sequence[str] | None = None,
+) -> list[Row]:
+    """Measure at every length, on one thread; a row for each implementation that is given such texts.
 
     Returns:
-        Rows of implementation, length, milliseconds, relative (time over that of our sliding window at the
-        same length), exponent (of time in length, over the whole range, at the last length), peak_mb.
+        Rows of implementation, length, milliseconds, relative (time over that of our sliding window),
+        exponent (of time in length, since the shortest length), peak_mb; gradient (whether it was timed),
+        relative_to_dense (time over that of causal SDPA), same_as and relative_to_same (the implementation
+        of ours with the same mask, and time over its time); and for patterns of ours pairs_allowed and
+        pairs_computed of a head, of_allowed_ideal and of_computed_ideal (the speed-up over causal SDPA as
+        a part of what these pairs promise), predicted_milliseconds, predicted_mb. None where not known.
     """
     for length in lengths:
         if length % window:
             raise ValueError(f"lengths must be multiples of the window {window}, got {length}")
     torch.set_num_threads(1)
-    check_equal(window)
-    first: dict[str, tuple[int, float]] = {}
-    rows: list[dict[str, Any]] = []
+    known = implementations(window)
+    known = {name: one for name, one in known.items() if only is None or name in {OURS, DENSE, *only}}
+    check_equal(window, [name for name, one in known.items() if one.same_as in known])
+    rows: list[Row] = []
     for length in sorted(lengths):
-        names = [name for name in implementations(window) if "band" not in name or length <= LONGEST_BAND]
+        some = {name: one for name, one in known.items() if length <= one.longest}
         # Short steps are the noisier ones, and cheap to repeat.
-        medians = seconds(names, window, length, rounds * min(8, max(lengths) // length))
-        for name, median in medians.items():
-            start, start_median = first.setdefault(name, (length, median))
-            exponent = math.log(median / start_median) / math.log(length / start) if length > start else None
-            rows.append(
-                {
-                    "implementation": name,
-                    "length": length,
-                    "milliseconds": 1e3 * median,
-                    "relative": median / medians[OURS],
-                    "exponent": exponent,
-                    "peak_mb": peak_memory(name, window, length) if memory else None,
-                }
-            )
+        medians = seconds(some, length, rounds * min(8, max(lengths) // length))
+        peaks = peak_memory(list(some), window, length) if memory else dict.fromkeys(some)
+        for name, one in some.items():
+            rows.append(_row(name, one, length, medians) | {"peak_mb": peaks[name]})
+    _add_exponents(rows)
+    _add_predictions(rows, known)
     return rows
 
 
+def _row(name: str, one: Implementation, length: int, medians: dict[str, float]) -> Row:
+    own, counts = medians[name], one.counts(length)
+    dense = medians.get(DENSE) if one.gradient else None
+    row: Row = {
+        "implementation": name,
+        "length": length,
+        "milliseconds": 1e3 * own,
+        "relative": own / medians[OURS],
+        "gradient": one.gradient,
+        "relative_to_dense": None if dense is None else own / dense,
+        "same_as": one.same_as,
+        "relative_to_same": own / medians[one.same_as] if one.same_as in medians else None,
+    }
+    for kind, pairs in zip(("allowed", "computed"), counts or (None, None), strict=True):
+        row[f"pairs_{kind}"] = pairs
+        ideal = None if pairs is None else length * (length + 1) / 2 / pairs
+        row[f"of_{kind}_ideal"] = None if ideal is None or dense is None else dense / own / ideal
+    return row
+
+
+def _add_exponents(rows: list[Row]) -> None:
+    first: dict[str, Row] = {}
+    for row in rows:
+        start, row["exponent"] = first.setdefault(row["implementation"], row), None
+        if row is not start:
+            ratio = row["milliseconds"] / start["milliseconds"]
+            row["exponent"] = math.log(ratio) / math.log(row["length"] / start["length"])
+
+
+def _add_predictions(rows: list[Row], known: dict[str, Implementation]) -> None:
+    """From the time of our sliding window at the middle length, and from nothing but counts."""
+    ours = [row for row in rows if row["implementation"] == OURS]
+    reference = ours[len(ours) // 2]
+    for row in rows:
+        one, length = known[row["implementation"]], row["length"]
+        row["predicted_milliseconds"] = row["predicted_mb"] = None
+        if one.pattern is None or one.same_as == DENSE:
+            continue
+        per_pair = reference["milliseconds"] / _pairs(known[OURS], reference["length"])
+        row["predicted_milliseconds"] = per_pair * _pairs(one, length)
+        row["predicted_mb"] = one.held(length) / 1e6
+
+
+def _pairs(one: Implementation, length: int) -> int:
+    return work(build_pattern(one.pattern(length)), length).pairs
+
+
+def break_even(
+    names: Sequence[str], window: int = 256, grid: Sequence[int] = GRID, rounds: int = 15
+) -> list[Row]:
+    """From which length on each beats causal SDPA, interpolated on logarithmic axes within a grid.
+
+    Returns:
+        Rows of implementation, length (None if it never does; 0 if it always does), and the grid's
+        lengths and ratios (time of SDPA over its own).
+    """
+    torch.set_num_threads(1)
+    known = implementations(window)
+    some = {name: known[name] for name in (DENSE, *names)}
+    times = {length: seconds(some, length, rounds) for length in sorted(grid)}
+    rows = []
+    for name in names:
+        ratios = [spent[DENSE] / spent[name] for spent in times.values()]
+        length = crossing(list(times), ratios)
+        rows.append({"implementation": name, "length": length, "grid": list(times), "ratios": ratios})
+    return rows
+
+
+def crossing(lengths: Sequence[int], ratios: Sequence[float]) -> float | None:
+    """The length from which a ratio stays above 1."""
+    slower = [n for n, ratio in enumerate(ratios) if ratio <= 1]
+    if not slower:
+        return 0.0
+    last = slower[-1]
+    if last == len(ratios) - 1:
+        return None
+    near = slice(last, last + 2)
+    return float(np.exp(np.interp(0.0, np.log(ratios[near]), np.log(lengths[near]))))
+
+
+def one_step(length: int, window: int) -> Row:
+    """Seconds and peak megabytes of a training step of our sliding window, after one to warm up."""
+    torch.set_num_threads(1)
+    attention, tensors = implementations(window)[OURS].build(length), inputs(length)
+    step(attention, tensors)
+    start = time.perf_counter()
+    step(attention, tensors)
+    spent = time.perf_counter() - start
+    return {"length": length, "seconds": spent, "peak_mb": peak_memory([OURS], window, length)[OURS]}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table, or JSON with ``--json``; keep the rows and where they come from with ``--out``."""
+    """Print tables, or JSON with ``--json``; keep the rows and where they come from with ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these, our window and dense attention")
     parser.add_argument("--no-memory", action="store_true", help="skip the fresh process for each peak")
+    parser.add_argument("--no-break-even", action="store_true", help="skip the search for break-even lengths")
+    parser.add_argument("--step", type=int, metavar="LENGTH", help="only a step of our window, and its peak")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, help="a file to write, as results/benchmarks/attention.json is")
-    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    parser.add_argument("--peaks-of", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
-    if given.peak_of:
-        print(json.dumps(_peak_here(given.peak_of, given.window, given.lengths[0])))
+    if given.peaks_of:
+        print(json.dumps(_peaks_here(given.peaks_of, given.window, given.lengths[0])))
+        return 0
+    if given.step:
+        print(json.dumps(one_step(given.step, given.window)))
         return 0
     started = datetime.now(UTC)
-    rows = run(given.lengths, given.window, given.rounds, memory=not given.no_memory)
+    rows = run(given.lengths, given.window, given.rounds, memory=not given.no_memory, only=given.only)
+    even = [] if given.no_break_even else break_even([f"longctx {name}" for name in EVEN], given.window)
     if given.out:
-        keep(given.out, started, rows, window=given.window, rounds=given.rounds)
+        keep(given.out, started, rows, window=given.window, rounds=given.rounds, break_even=even)
     if given.json:
-        print(json.dumps(rows))
+        print(json.dumps({"rows": rows, "break_even": even}))
         return 0
-    print(f"{'implementation':<40}{'length':>8}{'ms':>9}{'relative':>10}{'exponent':>10}{'peak MB':>9}")
-    for row in rows:
-        exponent = "" if row["exponent"] is None else f"{row['exponent']:.2f}"
-        peak = "" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}"
-        print(
-            f"{row['implementation']:<40}{row['length']:>8}{row['milliseconds']:>9.1f}"
-            f"{row['relative']:>10.2f}{exponent:>10}{peak:>9}"
-        )
+    for line in report(rows, even):
+        print(line)
     return 0
 
 

@@ -11,7 +11,7 @@ from longctx.experiments.record import provenance
 from longctx.training.checkpoints import write_atomically
 
 
-def keep(path: Path, started: datetime, rows: list[dict[str, Any]], **settings: int) -> None:
+def keep(path: Path, started: datetime, rows: list[dict[str, Any]], **settings: Any) -> None:
     """Write rows with the settings and the machine that they come from."""
     where = provenance(started, threads=1).model_dump(mode="json")
     content = {"provenance": where, **settings, "rows": rows}

@@ -1,7 +1,10 @@
 """What tests of attention share: what is combined with what, inputs, values and gradients."""
 
+import weakref
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from longctx.attention import PATTERNS, attend, build_pattern, list_patterns
 from longctx.positions import POSITIONS, build_position, list_positions
@@ -90,4 +93,22 @@ class Largest(TorchDispatchMode):
         for x in made if isinstance(made, list | tuple) else [made]:
             if isinstance(x, torch.Tensor):
                 self.numbers = max(self.numbers, x.untyped_storage().nbytes() // x.element_size())
+        return made
+
+
+class Held(TorchDispatchMode):
+    """The most bytes that tensors made under it hold at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.alive, self.peak = {}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        known = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if torch.is_tensor(x)}
+        made = func(*args, **(kwargs or {}))
+        for x in tree_leaves(made):
+            if torch.is_tensor(x) and (key := x.untyped_storage()._cdata) not in known | self.alive.keys():
+                self.alive[key] = x.untyped_storage().nbytes()
+                weakref.finalize(x.untyped_storage(), self.alive.pop, key)
+        self.peak = max(self.peak, sum(self.alive.values()))
         return made

@@ -183,5 +183,7 @@ class BlockAttention(torch.autograd.Function):
                         n if s is None else s if n is None else s + n for s, n in zip(sums, new, strict=True)
                     ]
             total = orders.added(part, total, grads, (q, k, v))
+            # Before those of the next part are made: there may be as many numbers again.
+            del of_queries, of_keys, grads, Q, Y, G, N, K, V, gQ, gK, gV
         assert total is not None
         return None, *total, *sums

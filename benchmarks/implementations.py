@@ -1,0 +1,158 @@
+"""What the attention benchmark compares, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import peers
+from gallery import gallery
+from torch.nn.functional import scaled_dot_product_attention
+
+from longctx.attention import attend, build_pattern, list_patterns
+from longctx.attention.executors import halves
+from longctx.attention.executors.cost import allowed_pairs, bytes_held, work
+from longctx.positions import build_position
+
+BATCH, HEADS, HEAD_DIM = 1, 4, 32
+OURS = "longctx sliding_window"
+FULL = "longctx full"
+DENSE = "SDPA full causal"
+#: Longest texts where time is quadratic, and where all pairs are held or single keys gathered.
+QUADRATIC, MATRIX = 16384, 4096
+LINEAR = 2**17
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """Something that attends."""
+
+    #: Made for a length, once; what is timed takes queries, keys and values.
+    build: Callable[[int], peers.Attention]
+    #: The longest text that it is given.
+    longest: int = LINEAR
+    #: The spec of its pattern at a length, where the block executor computes it.
+    pattern: Callable[[int], str] | None = None
+    #: An implementation of ours with the same mask: outputs must agree, and times are compared.
+    same_as: str | None = None
+    #: Whether it has a gradient; without, only the way forward is timed.
+    gradient: bool = True
+
+    def counts(self, length: int) -> tuple[int, int] | None:
+        """Pairs of a head that the pattern allows, and that are computed."""
+        if self.pattern is None:
+            return None
+        pattern = build_pattern(self.pattern(length))
+        computed = halves.pairs(length) if str(pattern) == "full" else work(pattern, length).computed
+        return allowed_pairs(pattern, length), computed
+
+    def held(self, length: int) -> int | None:
+        """Bytes that a step should hold."""
+        if self.pattern is None:
+            return None
+        sizes = {"batch": BATCH, "heads": HEADS, "kv_heads": HEADS, "head_dim": HEAD_DIM}
+        return bytes_held(build_pattern(self.pattern(length)), length, **sizes)
+
+
+def implementations(window: int) -> dict[str, Implementation]:
+    """The library's patterns and selections, then its peers; ``window`` is the keys of a query, or nearly."""
+    every = {f"longctx {name}": _ours(name, window) for name in gallery(16384, window) if name != "full"}
+    return {
+        OURS: every.pop(OURS),
+        f"{OURS} + rope": _window(window, "rope"),
+        f"{OURS} + alibi": _window(window, "alibi"),
+        f"{OURS} + learned alibi": _window(window, "alibi(learned=True)"),
+        f"{OURS} of {window + 1}": _window(window + 1),
+        f"{OURS} of {4 * window}": _window(4 * window),
+        FULL: Implementation(
+            lambda length: partial(attend, pattern="full"), QUADRATIC, lambda length: "full", DENSE
+        ),
+        "longctx full + alibi": Implementation(lambda length: _attend("full", "alibi"), QUADRATIC),
+        **every,
+        **_twins(window),
+        **_peers(window),
+    }
+
+
+def _attend(pattern: str, position: str | None = None, executor: str = "blocks") -> peers.Attention:
+    sizes = {"d_model": HEADS * HEAD_DIM, "n_heads": HEADS, "head_dim": HEAD_DIM}
+    encoding = None if position is None else build_position(position, **sizes)
+    return partial(attend, pattern=pattern, position=encoding, executor=executor)
+
+
+def _window(window: int, position: str | None = None) -> Implementation:
+    spec = f"sliding_window(window={window})"
+    return Implementation(lambda length: _attend(spec, position), pattern=lambda length: spec)
+
+
+def _ours(name: str, window: int) -> Implementation:
+    def spec(length: int) -> str:
+        return gallery(length, window)[name]
+
+    if name not in list_patterns():
+        longest = MATRIX if name == "top_k" else LINEAR
+        return Implementation(lambda length: partial(attend, pattern=spec(length)), longest)
+    longest = QUADRATIC if name == "prefix_lm" else LINEAR
+    return Implementation(lambda length: _attend(spec(length)), longest, spec)
+
+
+def _two_way(name: str, window: int) -> Callable[[int], str]:
+    """Patterns that look both ways, as those of the peers do."""
+    if name == "longformer":
+        return lambda length: f"longformer(window={window // 2 + 1}, causal=False)"
+    return lambda length: (
+        f"bigbird(block_size={window // 4}, global_blocks=(0, -1), random_blocks=3, "
+        f"length={length}, causal=False)"
+    )
+
+
+def _twins(window: int) -> dict[str, Implementation]:
+    """What the library has of the same mask as a peer, or without a gradient as a peer."""
+    twins = {}
+    for name in ("longformer", "bigbird"):
+        spec = _two_way(name, window)
+        twins[f"longctx {name}, two-way"] = Implementation(
+            lambda length, spec=spec: _attend(spec(length)), pattern=spec
+        )
+    spec = f"sliding_window(window={window})"
+    forward = Implementation(lambda length: _attend(spec), gradient=False)
+    return {**twins, f"{OURS}, forward": forward}
+
+
+def _peers(window: int) -> dict[str, Implementation]:
+    def bigbird(length: int, *, probabilities: bool) -> peers.Attention:
+        pattern = build_pattern(_two_way("bigbird", window)(length))
+        return peers.hugging_face_bigbird(HEADS, HEAD_DIM, pattern, probabilities=probabilities)
+
+    def always(attention: Callable[[], peers.Attention]) -> Callable[[int], peers.Attention]:
+        return lambda length: attention()
+
+    longformer, twin = "longctx longformer, two-way", "longctx bigbird, two-way"
+    return {
+        DENSE: Implementation(
+            lambda length: partial(scaled_dot_product_attention, is_causal=True), QUADRATIC
+        ),
+        "SDPA band mask": Implementation(
+            lambda length: partial(peers.band, window=window), MATRIX, same_as=OURS
+        ),
+        "SDPA own and previous block": Implementation(
+            lambda length: partial(peers.two_blocks, window=window), same_as=OURS
+        ),
+        f"local-attention of {window + 1}": Implementation(
+            always(partial(peers.local_attention, window)), same_as=f"{OURS} of {window + 1}"
+        ),
+        "Hugging Face Longformer": Implementation(
+            always(partial(peers.hugging_face_longformer, HEADS, HEAD_DIM, window)), same_as=longformer
+        ),
+        "Hugging Face BigBird": Implementation(
+            partial(bigbird, probabilities=True), QUADRATIC, same_as=twin
+        ),
+        "Hugging Face BigBird, no probabilities": Implementation(
+            partial(bigbird, probabilities=False), same_as=twin
+        ),
+        "FlexAttention compiled, forward": Implementation(
+            always(partial(peers.compiled_flex, f"sliding_window(window={window})")),
+            same_as=f"{OURS}, forward", gradient=False,
+        ),
+    }  # fmt: skip
