@@ -5,6 +5,7 @@ from longctx.attention.attend import attend
 from longctx.attention.cache import KVCache
 from longctx.attention.patterns import PATTERNS, Pattern, build_pattern, list_patterns, register_pattern
 from longctx.attention.selection import SELECTIONS, Selection, SelectionConfig, build_selection
+from longctx.attention.streaming import StreamingCache
 
 __all__ = [
     "ARRANGEMENTS",
@@ -17,6 +18,7 @@ __all__ = [
     "PerHead",
     "Selection",
     "SelectionConfig",
+    "StreamingCache",
     "attend",
     "build_attention",
     "build_pattern",
