@@ -61,9 +61,7 @@ def test_rounds_equal_dense(spec, position):
         tensors, selection = inputs(length, kv_heads), build(spec, kv_heads)
         encoding = build_position(position, **SIZES, n_kv_heads=kv_heads)
         if (spec.partition("(")[0], position) == ("nsa", "pope"):
-            with pytest.raises(
-                ValueError, match="keys of head_dim=8 channels; PoPE makes them 16"
-            ):
+            with pytest.raises(ValueError, match="keys of head_dim=8 channels; PoPE makes them 16"):
                 attend(*beside(selection, tensors, states(length)), pattern=selection, position=encoding)
             continue
         options = {"position": encoding}

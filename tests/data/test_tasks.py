@@ -1,6 +1,7 @@
 """Every task asks what it says: its answers are worked out again from the tokens alone."""
 
 from collections.abc import Callable
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -50,12 +51,23 @@ def latest(inputs: list[int], n: int) -> list[int]:
     return [[token for token in inputs[:-n] if token < 32][-1]] * n
 
 
+def copied_back(inputs: list[int], n: int) -> list[int]:
+    """The text goes on; its last token nobody can know, unless a trigger stands before it."""
+    assert inputs[0] == 32
+    assert 32 not in inputs[1:]
+    answers = [*inputs[2:], inputs[-2] if inputs[-1] >= 24 else ANY]
+    for before, trigger, after in zip(inputs[1:], inputs[2:], answers[1:], strict=False):
+        assert trigger < 24 or after == before
+    return answers
+
+
 #: What a person would answer to the tokens of a problem, given how many answers are wanted.
 BY_HAND: dict[str, Callable[[list[int], int], list[int]]] = {
     "copy": copied,
     "reverse": reversed_,
     "sort": sorted_,
     "addition": added,
+    "backcopy": copied_back,
     "recall": recalled,
     "latest": latest,
 }
@@ -139,7 +151,7 @@ def test_digits_are_uniform_and_carries_happen():
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones():
-    known = "addition, copy, latest, recall, reverse, sort"
+    known = "addition, backcopy, copy, latest, recall, reverse, sort"
     with pytest.raises(ValueError, match=rf"unknown task 'sum'; known: {known}"):
         build_task("sum")
 
@@ -159,3 +171,16 @@ def test_the_latest_needle_is_one_of_several_and_may_stand_anywhere():
     assert first_asked.min() == 1
     assert first_asked.max() > 25
     assert build_task("latest(values=2, needles=3)").largest(40) == 0, "two values are no three needles"
+
+
+def test_after_a_symbol_the_text_has_the_entropy_that_it_says_and_no_memory():
+    batch = build_task("backcopy").batch(length=64, batch_size=3000, names=(8,), hardest=True)
+    ordinary = (batch.inputs < 24) & (batch.targets != IGNORED)
+    counts = np.zeros((24, 32))
+    np.add.at(counts, (batch.inputs[ordinary], batch.targets[ordinary]), 1)
+    shares = -np.sort(-counts[counts.sum(1) > 3000], axis=1)
+    shares /= shares.sum(1, keepdims=True)
+    assert len(shares) > 8
+    assert np.abs(shares[:, :4] - [1 / 2, 1 / 4, 1 / 8, 1 / 16]).max() < 0.03
+    assert torch.equal(batch.distances == 1, (batch.inputs >= 24) & (batch.inputs < 32))
+    assert 0.05 < (batch.distances == 1).double().mean() < 0.5

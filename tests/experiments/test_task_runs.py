@@ -92,7 +92,7 @@ def test_a_task_has_one_name_and_no_text(copying: ExperimentSpec):
         ({"data.source": "task:sum"}, "data.source: unknown task 'sum'; known: addition"),
         ({"data.source": "task:copy(symbol=3)"}, "Its parameters: symbols"),
         ({"evaluation.protocols": ["sliding"]}, r"evaluation.protocols: must be \[problems\]"),
-        ({"data.source": "sample"}, "evaluation.protocols: must be of non_overlapping and sliding"),
+        ({"data.source": "sample"}, "evaluation.protocols: must be of non_overlapping, sliding"),
         ({"model.vocab_size": 4}, "model.vocab_size: copy.* has 5 tokens, given 4"),
         ({"evaluation.lengths": [1, 8]}, "no problem of copy.* fits 1 tokens"),
     ],

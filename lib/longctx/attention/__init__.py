@@ -7,6 +7,7 @@ from longctx.attention.linear import LinearMixer
 from longctx.attention.mixer import MIXERS, Mixer, MixerConfig, build_mixer, register_mixer
 from longctx.attention.patterns import PATTERNS, Pattern, build_pattern, list_patterns, register_pattern
 from longctx.attention.selection import Selection
+from longctx.attention.streaming import StreamingCache
 
 __all__ = [
     "ARRANGEMENTS",
@@ -21,6 +22,7 @@ __all__ = [
     "Pattern",
     "PerHead",
     "Selection",
+    "StreamingCache",
     "attend",
     "build_attention",
     "build_mixer",

@@ -46,13 +46,28 @@ class KVCache:
 
     @property
     def length(self) -> int:
-        """Tokens held, which is the position of the next one."""
+        """Tokens held."""
+        return self._length
+
+    @property
+    def next_position(self) -> int:
+        """Where the next token stands."""
         return self._length
 
     @property
     def max_length(self) -> int:
         """Tokens that fit."""
         return self._keys.shape[2]
+
+    @property
+    def room(self) -> int:
+        """Tokens that may be appended together."""
+        return self.max_length - self._length
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that memory is kept for, whether or not they are used yet."""
+        return self._keys.numel() + self._values.numel()
 
     def append(
         self,
@@ -72,18 +87,7 @@ class KVCache:
             ValueError: shapes that differ from the cache's, more tokens than fit, or tensors that need a
                 gradient.
         """
-        batch, heads, _, head_dim = self._values.shape
-        observed = self._keys.shape[3] - head_dim
-        if v.shape != (batch, heads, v.shape[2], head_dim) or k.shape != (*v.shape[:3], head_dim + observed):
-            more = f", and {observed} more of keys" if observed else ""
-            raise ValueError(
-                f"the cache holds (batch={batch}, kv_heads={heads}, …, head_dim={head_dim}{more}); "
-                f"got k {tuple(k.shape)} and v {tuple(v.shape)}"
-            )
-        if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
-            raise ValueError(
-                "a cache passes no gradient on: decode under torch.no_grad() or inference_mode()"
-            )
+        self._check(k, v)
         end = self._length + k.shape[2]
         if end > self.max_length:
             raise ValueError(
@@ -100,3 +104,17 @@ class KVCache:
         if not 0 <= length <= self._length:
             raise ValueError(f"length must lie in 0 … {self._length}, got {length}")
         self._length = length
+
+    def _check(self, k: Tensor, v: Tensor) -> None:
+        batch, heads, _, head_dim = self._values.shape
+        observed = self._keys.shape[3] - head_dim
+        if v.shape != (batch, heads, v.shape[2], head_dim) or k.shape != (*v.shape[:3], head_dim + observed):
+            more = f", and {observed} more of keys" if observed else ""
+            raise ValueError(
+                f"the cache holds (batch={batch}, kv_heads={heads}, …, head_dim={head_dim}{more}); "
+                f"got k {tuple(k.shape)} and v {tuple(v.shape)}"
+            )
+        if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
+            raise ValueError(
+                "a cache passes no gradient on: decode under torch.no_grad() or inference_mode()"
+            )

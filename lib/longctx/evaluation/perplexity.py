@@ -17,6 +17,8 @@ from longctx.model import Transformer
 from longctx.objectives import token_losses
 
 Protocol = Literal["non_overlapping", "sliding"]
+#: Ways to read a stream of which a model holds ``length`` tokens at a time: see `evaluate_stream`.
+Reading = Literal["window", "recomputed", "sinks", "sinks_in_text"]
 
 #: Tokens in one forward pass of the evaluation; bounds its memory.
 BATCH_TOKENS = 8192
@@ -28,7 +30,7 @@ class LengthResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     length: int
-    protocol: Protocol
+    protocol: Protocol | Reading
     #: Mean −log p of the targets, in nats a token.
     loss: float
     #: Targets scored.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
 
 from longctx.data import Corpus, batch, open_source
 from longctx.data.tasks import Task
-from longctx.evaluation import LengthResult, TaskResult, evaluate, evaluate_task
+from longctx.evaluation import LengthResult, Reading, TaskResult, evaluate, evaluate_stream, evaluate_task
 from longctx.experiments.spec import EvaluationSpec, ExperimentSpec
 from longctx.model import Transformer
 from longctx.training import Batches
@@ -51,6 +51,8 @@ class Text:
 
     def evaluate(self, model: Transformer, *, length: int, protocol: str) -> LengthResult:
         """Perplexity on the excerpts."""
+        if protocol in get_args(Reading):
+            return evaluate_stream(model, self.excerpts, length=length, reading=protocol)  # type: ignore[arg-type]
         return evaluate(model, self.excerpts, length=length, protocol=protocol)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -79,9 +78,7 @@ class Record(BaseModel):
         """The spec's key."""
         return self.spec.key
 
-    def at(
-        self, length: int, protocol: Literal["non_overlapping", "sliding"] = "non_overlapping"
-    ) -> LengthResult:
+    def at(self, length: int, protocol: Protocol = "non_overlapping") -> LengthResult:
         """The result on text at one context length.
 
         Raises:

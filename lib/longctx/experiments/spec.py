@@ -27,8 +27,9 @@ from longctx.model.layers import build_encoding
 from longctx.positions import POSITIONS
 from longctx.training import TrainingSpec
 
-#: How a model is tested: on text through windows side by side or overlapping, or on problems of a task.
-Protocol = Literal["non_overlapping", "sliding", "problems"]
+#: How a model is tested: on text through windows side by side or overlapping, on text as a stream read in one
+#: of four ways, or on problems of a task.
+Protocol = Literal["non_overlapping", "sliding", "window", "recomputed", "sinks", "sinks_in_text", "problems"]
 #: Begins the source that is a task.
 TASK = "task:"
 
@@ -146,7 +147,8 @@ class ExperimentSpec(BaseModel):
     def _is_tested_on_what_it_learns(self) -> ExperimentSpec:
         task, protocols = self.data.task, self.evaluation.protocols
         if (task is not None) != (protocols == ("problems",)) or (task is None and "problems" in protocols):
-            valid = "[problems]" if task is not None else "of non_overlapping and sliding"
+            of_text = ", ".join(p for p in get_args(Protocol) if p != "problems")
+            valid = "[problems]" if task is not None else f"of {of_text}"
             raise ValueError(
                 f"evaluation.protocols: must be {valid} for data.source={self.data.source}; got {protocols}"
             )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from longctx.attention import KVCache
 from longctx.model.transformer import Transformer
 
 
@@ -19,6 +20,7 @@ def generate(
     temperature: float | int = 1.0,
     top_k: int | None = None,
     seed: int = 0,
+    cache: list[KVCache] | None = None,
 ) -> Int[Tensor, "batch total"]:
     """Continue ``prompt`` by ``n_tokens``.
 
@@ -28,6 +30,8 @@ def generate(
         top_k: keep only the k likeliest tokens.
         seed: of the sampling; one uniform draw a token, inverted through the cumulative distribution, so
             that samples do not depend on the sampler of a torch version.
+        cache: what the model reads and writes through, empty or with what came before the prompt, such as
+            `Transformer.streaming_cache`; by default one that keeps all.
 
     Raises:
         ValueError: an empty prompt, a negative temperature or a non-positive count.
@@ -40,14 +44,28 @@ def generate(
             f"given n_tokens={n_tokens}, temperature={temperature}, top_k={top_k}"
         )
     random = np.random.default_rng(seed)
-    cache = model.new_cache(prompt.shape[0], prompt.shape[1] + n_tokens)
+    if cache is None:
+        cache = model.new_cache(prompt.shape[0], prompt.shape[1] + n_tokens)
     tokens, step = prompt, prompt
     for _ in range(n_tokens):
-        logits = model.head(model.hidden(step, cache=cache)[:, -1]).float()
+        logits = model.head(read(model, step, cache)[:, -1]).float()
         uniform = torch.from_numpy(random.random((len(prompt), 1))).to(logits.device)
         step = _draw(logits, temperature, top_k, uniform)
         tokens = torch.cat([tokens, step], 1)
     return tokens
+
+
+@torch.no_grad()
+def read(
+    model: Transformer, tokens: Int[Tensor, "batch length"], cache: list[KVCache]
+) -> Float[Tensor, "batch length d_model"]:
+    """The states after the last block of tokens read through a cache, as many at a time as it takes."""
+    states, at = [], 0
+    while at < tokens.shape[1]:
+        piece = tokens[:, at : at + max(1, cache[0].room)]
+        states.append(model.hidden(piece, cache=cache))
+        at += piece.shape[1]
+    return torch.cat(states, 1)
 
 
 def _draw(logits: Tensor, temperature: float | int, top_k: int | None, uniform: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import zlib
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longctx.attention import ByLayer, KVCache, Mixer, build_attention
+from longctx.attention import ByLayer, KVCache, Mixer, StreamingCache, build_attention
 from longctx.model.config import ModelConfig
 from longctx.model.layers import Block, build_encoding, norm
 from longctx.positions import PositionEncoding
@@ -60,8 +61,10 @@ class Transformer(nn.Module):
         """
         if cache is not None:
             if positions is not None:
-                raise ValueError("give positions or a cache, not both: a cache holds tokens 0, 1, …")
-            start = cache[0].length
+                raise ValueError(
+                    "give positions or a cache, not both: a cache knows where the next token stands"
+                )
+            start = cache[0].next_position
             positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
         x = self.embedding(tokens)
         where = torch.arange(tokens.shape[1], device=tokens.device) if positions is None else positions
@@ -83,19 +86,29 @@ class Transformer(nn.Module):
 
     def new_cache(self, batch: int, max_length: int) -> list[KVCache]:
         """An empty cache for each layer, for ``batch`` sequences of at most ``max_length`` tokens."""
-        config, weight = self.config, self.embedding.weight
-        return [
-            KVCache(
-                batch,
-                config.n_kv_heads,
-                max_length,
-                config.head_dim,
-                observed=observed,
-                dtype=weight.dtype,
-                device=weight.device,
+        sizes = batch, self.config.n_kv_heads, max_length, self.config.head_dim
+        return [KVCache(*sizes, observed=observed, **self._as_weights()) for observed in self.observed]
+
+    def streaming_cache(
+        self, batch: int, *, window: int, sinks: int = 4, positions: Literal["cache", "text"] = "cache"
+    ) -> list[KVCache]:
+        """A cache for each layer that keeps the first ``sinks`` tokens and the last ``window``.
+
+        Raises:
+            ValueError: sizes that `StreamingCache` refuses; or positions in the cache for an encoding that is
+                added to the tokens, and so stays in their keys wherever they move.
+        """
+        if positions == "cache" and self.position.kind == "additive":
+            raise ValueError(
+                f"positions: {self.config.position} is added to the tokens before keys are made, so that "
+                'they cannot move in the cache; give positions="text"'
             )
-            for observed in self.observed
-        ]
+        sizes = batch, self.config.n_kv_heads, self.config.head_dim
+        how = {"window": window, "sinks": sinks, "positions": positions, **self._as_weights()}
+        return [StreamingCache(*sizes, observed=observed, **how) for observed in self.observed]
+
+    def _as_weights(self) -> dict[str, Any]:
+        return {"dtype": self.embedding.weight.dtype, "device": self.embedding.weight.device}
 
     def n_parameters(self) -> int:
         """Trainable numbers; a tied embedding counts once."""

@@ -41,13 +41,23 @@ def judged(
     model: Transformer, inputs: Int[Tensor, "batch length"], targets: Int[Tensor, "batch length"]
 ) -> tuple[Float[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
     """`token_losses`, and whether each target is the likeliest token; without gradients."""
-    losses, right = [], []
     with torch.no_grad():
-        hidden = model.hidden(inputs).flatten(0, 1)
-        for rows, wanted in zip(hidden.split(CHUNK), targets.flatten().split(CHUNK), strict=True):
-            logits = (rows @ model.head.weight.T).float()
-            losses.append(F.cross_entropy(logits, wanted, reduction="none", ignore_index=IGNORED))
-            right.append(logits.argmax(-1) == wanted)
+        hidden = model.hidden(inputs)
+    return judged_states(hidden, model.head.weight, targets)
+
+
+@torch.no_grad()
+def judged_states(
+    hidden: Float[Tensor, "batch length d_model"],
+    weight: Float[Tensor, "vocab d_model"],
+    targets: Int[Tensor, "batch length"],
+) -> tuple[Float[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
+    """`judged`, from the states after the last block, however they were come by."""
+    losses, right = [], []
+    for rows, wanted in zip(hidden.flatten(0, 1).split(CHUNK), targets.flatten().split(CHUNK), strict=True):
+        logits = (rows @ weight.T).float()
+        losses.append(F.cross_entropy(logits, wanted, reduction="none", ignore_index=IGNORED))
+        right.append(logits.argmax(-1) == wanted)
     return torch.cat(losses).view_as(targets), torch.cat(right).view_as(targets)
 
 
