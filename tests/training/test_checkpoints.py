@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from longctx.model import ModelConfig, Transformer, build_model
 from longctx.training import (
@@ -57,6 +58,15 @@ def new_routing_model() -> NewModel:
     fields = {"n_layers": 1, "d_model": 16, "n_heads": 2, "vocab_size": 32}
     config = ModelConfig(**fields, attention="routing(clusters=2, window=3, decay=0.9)")
     return lambda: build_model(config, seed=0)
+
+
+def test_what_follows_from_the_config_is_not_kept(tmp_path: Path):
+    """ALiBi's slopes are a buffer, which weights of older runs do not hold either."""
+    fields = {"n_layers": 1, "d_model": 16, "n_heads": 2, "vocab_size": 32, "position": "alibi"}
+    model = build_model(ModelConfig(**fields))
+    assert [name for name, _ in model.named_buffers()] == ["position.fixed_slopes"]
+    save_weights(tmp_path / "w.safetensors", model, {})
+    assert set(load_file(tmp_path / "w.safetensors")) == {name for name, _ in model.named_parameters()}
 
 
 def test_a_resumed_run_goes_on_with_what_was_learned_beside_the_parameters(
