@@ -1,18 +1,17 @@
-"""Every pattern and selection of the library, each with about so many keys a query."""
+"""Every pattern and mixer of the library, each with about so many keys a query."""
 
 from __future__ import annotations
 
-from longctx.attention import list_patterns
-from longctx.attention.selection.base import SELECTIONS
+from longctx.attention import MIXERS, list_patterns
 
 
 def gallery(length: int, keys: int = 256) -> dict[str, str]:
     """Specs by name, causal where the pattern can be; each allows about ``keys`` to a query of a long text.
 
-    Full attention, prefixes and short texts cannot be asked for that.
+    Full attention, prefixes, short texts and what has no softmax cannot be asked for that.
 
     Raises:
-        RuntimeError: a registered pattern or selection without a place here.
+        RuntimeError: a registered pattern or mixer without a place here.
     """
 
     def spread(n: int) -> tuple[int, ...]:
@@ -43,7 +42,14 @@ def gallery(length: int, keys: int = 256) -> dict[str, str]:
         f"(dilated_window(window={half // 4}, dilation={half // 4}))",
         "moba": f"moba(block_size={keys // 4}, blocks=4)",
         "top_k": f"top_k(k={keys})",
+        "dsa": f"dsa(k={keys})",
+        "nsa": f"nsa(block_size={keys // 8}, blocks=4, window={half})",
+        "lsh": f"lsh(window={keys})",
+        "routing": f"routing(window={keys})",
+        "linear": "linear",
+        "performer": "performer",
+        "gated_delta": "gated_delta",
     }
-    if missing := {*list_patterns(), *(entry.name for entry in SELECTIONS)} - set(specs):
+    if missing := {*list_patterns(), *(entry.name for entry in MIXERS)} - set(specs):
         raise RuntimeError(f"give {', '.join(sorted(missing))} a place in benchmarks/gallery.py")
     return specs

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import peers
+import torch
 from gallery import gallery
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from longctx.attention import attend, build_pattern, list_patterns
+from longctx.attention import attend, build_mixer, build_pattern, list_patterns
 from longctx.attention.executors import halves
 from longctx.attention.executors.cost import allowed_pairs, bytes_held, work
 from longctx.positions import build_position
@@ -22,6 +24,8 @@ DENSE = "SDPA full causal"
 #: Longest texts where time is quadratic, and where all pairs are held or single keys gathered.
 QUADRATIC, MATRIX = 16384, 4096
 LINEAR = 2**17
+#: Those of the mixers that score all pairs.
+MIXED = {"top_k": MATRIX, "dsa": MATRIX}
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,23 @@ def _ours(name: str, window: int) -> Implementation:
         return gallery(length, window)[name]
 
     if name not in list_patterns():
-        longest = MATRIX if name == "top_k" else LINEAR
-        return Implementation(lambda length: partial(attend, pattern=spec(length)), longest)
+        return Implementation(lambda length: _mixer(spec(length), length), MIXED.get(name, LINEAR))
     longest = QUADRATIC if name == "prefix_lm" else LINEAR
     return Implementation(lambda length: _attend(spec(length)), longest, spec)
+
+
+def _mixer(spec: str, length: int) -> peers.Attention:
+    """A mixer and what it reads off the states of tokens, random ones here."""
+    sizes = {"d_model": HEADS * HEAD_DIM, "n_heads": HEADS, "n_kv_heads": HEADS, "head_dim": HEAD_DIM}
+    mixer = build_mixer(spec, **sizes)
+    states = torch.randn(BATCH, length, HEADS * HEAD_DIM, generator=torch.Generator().manual_seed(0))
+
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        asked, kept = mixer.ask(states), mixer.keep(states)
+        q = q if asked is None else torch.cat([q, asked], -1)
+        return attend(q, k if kept is None else torch.cat([k, kept], -1), v, pattern=mixer)
+
+    return attention
 
 
 def _two_way(name: str, window: int) -> Callable[[int], str]:

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from longctx.attention import list_patterns
-from longctx.attention.selection.base import SELECTIONS
+from longctx.attention import MIXERS, list_patterns
 from longctx.cli.benchmarks import benchmarks, load
 
 
@@ -31,7 +30,7 @@ def test_every_pattern_and_selection_and_every_peer_has_a_row_at_every_length(be
         (name, length) for length in (128, 256) for name in quick
     ]
     names = {name.removeprefix("longctx ") for name in quick}
-    assert {*list_patterns(), *(entry.name for entry in SELECTIONS)} <= names
+    assert {*list_patterns(), *(entry.name for entry in MIXERS)} <= names
     assert all(row["milliseconds"] > 0 for row in rows)
 
 
