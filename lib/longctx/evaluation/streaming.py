@@ -69,9 +69,13 @@ def evaluate_stream(
         states = recomputed(model, inputs, length, places)
     else:
         sinks = 0 if reading == "window" else SINKS
-        where = "cache" if reading == "sinks" else "text"
-        how = {"window": length - sinks, "sinks": sinks, "positions": where}
-        states = read(model, inputs, model.streaming_cache(len(inputs), **how))[:, places]
+        cache = model.streaming_cache(
+            len(inputs),
+            window=length - sinks,
+            sinks=sinks,
+            positions="cache" if reading == "sinks" else "text",
+        )
+        states = read(model, inputs, cache)[:, places]
     losses, _ = judged_states(states, model.head.weight, tokens[:, places + 1])
     model.train(was_training)
     return _by_place(losses.double().mean(0), places, length, reading, len(tokens))
