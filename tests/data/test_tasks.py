@@ -183,4 +183,6 @@ def test_after_a_symbol_the_text_has_the_entropy_that_it_says_and_no_memory():
     assert len(shares) > 8
     assert np.abs(shares[:, :4] - [1 / 2, 1 / 4, 1 / 8, 1 / 16]).max() < 0.03
     assert torch.equal(batch.distances == 1, (batch.inputs >= 24) & (batch.inputs < 32))
+    with pytest.raises(ValueError, match="fewer than symbols=32, given 32"):
+        build_task("backcopy(triggers=32)")
     assert 0.05 < (batch.distances == 1).double().mean() < 0.5

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Int64
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from longctx.data.tasks.base import IGNORED, Problem, Task, register
 from longctx.streams import Raw, below, stream
@@ -13,7 +13,7 @@ from longctx.streams import Raw, below, stream
 
 @register(source="https://arxiv.org/abs/2410.13835")
 class Backcopy(Task):
-    """Go on with a text of bigrams, in which triggers, a few symbols, are followed by what stood before them.
+    """Go on with a text of bigrams, in which after some symbols, the triggers, the one before comes again.
 
     Symbols are 0 … symbols − 1, the last of them triggers; one more token begins every text and asks nothing.
     Every other symbol has an order of its own of all symbols, the same in every problem, and is followed by
@@ -24,6 +24,12 @@ class Backcopy(Task):
     name: Literal["backcopy"] = "backcopy"
     symbols: Annotated[int, Field(ge=3)] = 32
     triggers: Annotated[int, Field(ge=1)] = 8
+
+    @model_validator(mode="after")
+    def _some_are_ordinary(self) -> "Backcopy":
+        if self.triggers >= self.symbols:
+            raise ValueError(f"triggers must be fewer than symbols={self.symbols}, given {self.triggers}")
+        return self
 
     @property
     def vocab_size(self) -> int:
