@@ -24,9 +24,9 @@ WORTH_HALVING = 512
 def choose_executor(q: Tensor, task: Task) -> str:
     """ "blocks" where they ask for less than dense, unless attention is full and has no bias; then "halves".
 
-    Dense computes all pairs of a query and a key under a mask. Blocks compute fewer, and pay for groups of rows
-    and for parts in orders of their own (`cost.work`). A pattern's break-even length follows from its plan.
-    Full attention without a bias needs no mask, and a fused kernel is fast.
+    Dense computes all pairs of a query and a key under a mask. Blocks compute fewer, and pay for groups of
+    rows and for parts in orders of their own (`cost.work`). A pattern's break-even length follows from its
+    plan. Full attention without a bias needs no mask, and a fused kernel is fast.
     """
     length = q.shape[2]
     if not task.standard:
