@@ -22,19 +22,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from implementations import BATCH, DENSE, HEAD_DIM, HEADS, OURS, Implementation, implementations
+from implementations import BATCH, DENSE, FULL, HEAD_DIM, HEADS, OURS, Implementation, implementations
 from keep import keep
 from peers import Attention
 from report import report
 from torch import Tensor
 
-from longctx.attention import build_pattern
-from longctx.attention.executors.cost import work
-
 LENGTHS = (1024, 4096, 16384)
 #: Where break-even lengths are looked for, and for what.
 GRID = (256, 384, 512, 640, 768, 1024, 1536, 2048, 3072, 4096)
 EVEN = ("sliding_window", "block_local", "dilated_window", "longformer", "bigbird", "longnet", "moba")
+
+#: Two patterns whose times say what a pair costs: in the order of the text, and in another.
+CALIBRATION = (OURS, "longctx strided")
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 Row = dict[str, Any]
@@ -140,7 +140,8 @@ def run(
         relative_to_dense (time over that of causal SDPA), same_as and relative_to_same (the implementation
         of ours with the same mask, and time over its time); and for patterns of ours pairs_allowed and
         pairs_computed of a head, of_allowed_ideal and of_computed_ideal (the speed-up over causal SDPA as
-        a part of what these pairs promise), predicted_milliseconds, predicted_mb. None where not known.
+        a part of what these pairs promise), work (in pairs: `cost.work`) and, predicted from it,
+        predicted_milliseconds, and predicted_mb. None where not known.
     """
     for length in lengths:
         if length % window:
@@ -151,7 +152,7 @@ def run(
     check_equal(window, [name for name, one in known.items() if one.same_as in known])
     rows: list[Row] = []
     for length in sorted(lengths):
-        some = {name: one for name, one in known.items() if length <= one.longest}
+        some = {name: one for name, one in known.items() if one.shortest <= length <= one.longest}
         # Short steps are the noisier ones, and cheap to repeat.
         medians = seconds(some, length, rounds * min(8, max(lengths) // length))
         peaks = peak_memory(list(some), window, length) if memory else dict.fromkeys(some)
@@ -192,21 +193,21 @@ def _add_exponents(rows: list[Row]) -> None:
 
 
 def _add_predictions(rows: list[Row], known: dict[str, Implementation]) -> None:
-    """From the time of our sliding window at the middle length, and from nothing but counts."""
-    ours = [row for row in rows if row["implementation"] == OURS]
-    reference = ours[len(ours) // 2]
+    """From counts and two times at the middle length: the price of a pair is their geometric mean's."""
+    lengths = sorted({row["length"] for row in rows})
+    middle = [row for row in rows if row["length"] == lengths[len(lengths) // 2]]
+    per_pair = statistics.geometric_mean(
+        row["milliseconds"] / known[name].work(row["length"])
+        for row in middle
+        if (name := row["implementation"]) in CALIBRATION
+    )
     for row in rows:
         one, length = known[row["implementation"]], row["length"]
-        row["predicted_milliseconds"] = row["predicted_mb"] = None
-        if one.pattern is None or one.same_as == DENSE:
-            continue
-        per_pair = reference["milliseconds"] / _pairs(known[OURS], reference["length"])
-        row["predicted_milliseconds"] = per_pair * _pairs(one, length)
-        row["predicted_mb"] = one.held(length) / 1e6
-
-
-def _pairs(one: Implementation, length: int) -> int:
-    return work(build_pattern(one.pattern(length)), length).pairs
+        # Full attention is no affair of blocks.
+        by_blocks = one.pattern is not None and row["implementation"] != FULL
+        row["work"] = one.work(length) if by_blocks else None
+        row["predicted_milliseconds"] = per_pair * row["work"] if by_blocks else None
+        row["predicted_mb"] = one.held(length) / 1e6 if by_blocks else None
 
 
 def break_even(

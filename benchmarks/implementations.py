@@ -34,11 +34,12 @@ class Implementation:
 
     #: Made for a length, once; what is timed takes queries, keys and values.
     build: Callable[[int], peers.Attention]
-    #: The longest text that it is given.
+    #: The longest and the shortest text that it is given.
     longest: int = LINEAR
+    shortest: int = 1
     #: The spec of its pattern at a length, where the block executor computes it.
     pattern: Callable[[int], str] | None = None
-    #: An implementation of ours with the same mask: outputs must agree, and times are compared.
+    #: Another with the same mask, ours beside a peer: outputs must agree, and times are compared.
     same_as: str | None = None
     #: Whether it has a gradient; without, only the way forward is timed.
     gradient: bool = True
@@ -51,10 +52,12 @@ class Implementation:
         computed = halves.pairs(length) if str(pattern) == "full" else work(pattern, length).computed
         return allowed_pairs(pattern, length), computed
 
-    def held(self, length: int) -> int | None:
-        """Bytes that a step should hold."""
-        if self.pattern is None:
-            return None
+    def work(self, length: int) -> int:
+        """All that the block executor does with the pattern, in pairs of a head."""
+        return work(build_pattern(self.pattern(length)), length).pairs
+
+    def held(self, length: int) -> int:
+        """Bytes that a step of it should hold."""
         sizes = {"batch": BATCH, "heads": HEADS, "kv_heads": HEADS, "head_dim": HEAD_DIM}
         return bytes_held(build_pattern(self.pattern(length)), length, **sizes)
 
@@ -70,7 +73,10 @@ def implementations(window: int) -> dict[str, Implementation]:
         f"{OURS} of {window + 1}": _window(window + 1),
         f"{OURS} of {4 * window}": _window(4 * window),
         FULL: Implementation(
-            lambda length: partial(attend, pattern="full"), QUADRATIC, lambda length: "full", DENSE
+            lambda length: partial(attend, pattern="full"),
+            QUADRATIC,
+            pattern=lambda length: "full",
+            same_as=DENSE,
         ),
         "longctx full + alibi": Implementation(lambda length: _attend("full", "alibi"), QUADRATIC),
         **every,
@@ -97,7 +103,7 @@ def _ours(name: str, window: int) -> Implementation:
     if name not in list_patterns():
         return Implementation(lambda length: _mixer(spec(length), length), MIXED.get(name, LINEAR))
     longest = QUADRATIC if name == "prefix_lm" else LINEAR
-    return Implementation(lambda length: _attend(spec(length)), longest, spec)
+    return Implementation(lambda length: _attend(spec(length)), longest, pattern=spec)
 
 
 def _mixer(spec: str, length: int) -> peers.Attention:
@@ -146,6 +152,7 @@ def _peers(window: int) -> dict[str, Implementation]:
         return lambda length: attention()
 
     longformer, twin = "longctx longformer, two-way", "longctx bigbird, two-way"
+    shortest = (5 + 2 * 3) * window // 4  # blocks of their window, global and random ones, all distinct
     return {
         DENSE: Implementation(
             lambda length: partial(scaled_dot_product_attention, is_causal=True), QUADRATIC
@@ -163,10 +170,10 @@ def _peers(window: int) -> dict[str, Implementation]:
             always(partial(peers.hugging_face_longformer, HEADS, HEAD_DIM, window)), same_as=longformer
         ),
         "Hugging Face BigBird": Implementation(
-            partial(bigbird, probabilities=True), QUADRATIC, same_as=twin
+            partial(bigbird, probabilities=True), QUADRATIC, shortest, same_as=twin
         ),
         "Hugging Face BigBird, no probabilities": Implementation(
-            partial(bigbird, probabilities=False), same_as=twin
+            partial(bigbird, probabilities=False), shortest=shortest, same_as=twin
         ),
         "FlexAttention compiled, forward": Implementation(
             always(partial(peers.compiled_flex, f"sliding_window(window={window})")),

@@ -23,7 +23,7 @@ LEGEND = (
     "Forward and backward, one thread; rows named “forward” have no gradient.",
     "÷ window, ÷ dense, ÷ same: the time over that of our sliding window, of SDPA, of ours with that mask.",
     "of ideal: the speed-up over SDPA as a part of the ratio of pairs allowed; by tiles: of pairs computed.",
-    "predicted: measured over predicted, from counts and one time of our window.",
+    "predicted: measured over predicted, from counts and the times of two patterns at the middle length.",
     "MB: what a step adds to a fresh process.",
 )
 

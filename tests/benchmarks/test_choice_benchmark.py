@@ -1,4 +1,4 @@
-"""What "auto" chooses is held against recorded times: it loses little to dense, and gains what there is."""
+"""What "auto" chooses is held against recorded times: it never loses much to dense, and gains the rest."""
 
 import json
 
