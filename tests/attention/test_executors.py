@@ -36,8 +36,12 @@ def small_blocks(monkeypatch):
 def assert_blocks_equal_dense(pattern, position, tensors, tolerance=1e-5):
     dense = values_and_gradients("dense", pattern, position, tensors)
     sparse = values_and_gradients("blocks", pattern, position, tensors)
-    for expected, actual in zip(dense, sparse, strict=True):
-        torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance)
+    # What is learned has a sum over all pairs as its gradient; some of these sums are 0 but for rounding, as
+    # that of a constant added to all logits. So their errors are held against the largest of them.
+    largest = max([1.0, *(float(grad.abs().max()) for grad in dense[4:])])
+    for place, (expected, actual) in enumerate(zip(dense, sparse, strict=True)):
+        atol = tolerance * (largest if place >= 4 else 1)
+        torch.testing.assert_close(actual, expected, atol=atol, rtol=tolerance)
 
 
 @pytest.mark.parametrize(("pattern", "position"), COMBINATIONS)
