@@ -152,7 +152,7 @@ def test_what_a_selection_cannot_do_is_refused():
         attend(*tensors, pattern=selection, **moved, executor="rounds")
     with pytest.raises(ValueError, match="a pattern runs on the executors auto"):
         attend(*tensors, pattern="full", executor="rounds")
-    with pytest.raises(ValueError, match="unknown mixer 'mobby'; known: .*moba"):
+    with pytest.raises(ValueError, match=r"unknown mixer 'mobby'; known: .*moba"):
         build_mixer("mobby", **SIZES)
 
 
