@@ -28,7 +28,8 @@ def build(spec, kv_heads=HEADS):
     mixer = build_mixer(spec, **SIZES, n_kv_heads=kv_heads)
     if mixer.kept:  # as after some training: gates of all sizes
         generator = torch.Generator().manual_seed(5)
-        torch.nn.init.normal_(mixer.gates.weight, std=0.3, generator=generator)
+        for weight in (p for p in mixer.parameters() if p.ndim == 2):
+            torch.nn.init.normal_(weight, std=0.3, generator=generator)
     return mixer
 
 
@@ -385,7 +386,15 @@ def test_gates_start_as_in_mamba_2_and_the_seed_decides_them():
     assert torch.equal(a.A_log, b.A_log)
     assert not torch.equal(a.A_log, c.A_log)
     assert not torch.equal(a.A_log, first.blocks[1].attention.pattern.A_log)
-    assert a.gates.weight.std().item() == pytest.approx(0.02, rel=0.2)
+    assert a.write.weight.std().item() == pytest.approx(0.02, rel=0.3)
+
+
+def test_without_forgetting_alpha_is_one_and_nothing_is_learned_for_it():
+    mixer = build("gated_delta(forget=False)", 2)
+    log_alpha, beta = mixer.keep(torch.randn(2, 9, HEADS * HEAD_DIM)).unbind(-1)
+    assert (log_alpha == 0).all()
+    assert ((beta > 0) & (beta < 1)).all()
+    assert [name for name, _ in mixer.named_parameters()] == ["write.weight"]
 
 
 def test_every_parameter_of_the_gates_learns():

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -16,6 +17,8 @@ from longctx.attention.mixer import MixerConfig, register_mixer
 
 class GatedDeltaConfig(MixerConfig):
     name: Literal["gated_delta"] = "gated_delta"
+    #: Whether there is a gate α; without it this is DeltaNet (Yang et al., 2024, arXiv 2406.06484).
+    forget: bool = Field(True, examples=[True, False])
 
 
 @register_mixer(GatedDeltaConfig, source="https://arxiv.org/abs/2412.06464")
@@ -42,14 +45,17 @@ class GatedDelta(LinearMixer):
     def __init__(self, config: GatedDeltaConfig, *, d_model: int, n_kv_heads: int, head_dim: int) -> None:
         super().__init__(head_dim)
         self.config = config
-        #: For each head what decides how much is forgotten, then for each how much is written.
-        self.gates = nn.Linear(d_model, 2 * n_kv_heads, bias=False)
-        self.A_log = nn.Parameter(torch.empty(n_kv_heads))
-        self.dt_bias = nn.Parameter(torch.empty(n_kv_heads))
-        self.reset_parameters(torch.Generator().manual_seed(0))
+        self.write = nn.Linear(d_model, n_kv_heads, bias=False)
+        if config.forget:
+            self.forget = nn.Linear(d_model, n_kv_heads, bias=False)
+            self.A_log = nn.Parameter(torch.empty(n_kv_heads))
+            self.dt_bias = nn.Parameter(torch.empty(n_kv_heads))
+            self.reset_parameters(torch.Generator().manual_seed(0))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw how fast the heads forget before they have learned to."""
+        if not self.config.forget:
+            return
         with torch.no_grad():
             self.A_log.uniform_(0.0, 16.0, generator=generator).clamp_(min=1e-4).log_()
             fall = self.dt_bias.uniform_(math.log(1e-3), math.log(1e-1), generator=generator).exp_()
@@ -57,9 +63,12 @@ class GatedDelta(LinearMixer):
 
     def keep(self, x: Float[Tensor, "batch length d_model"]) -> Float[Tensor, "batch kv_heads length 2"]:
         """The logarithm of α, and β."""
-        forget, write = self.gates(x).float().chunk(2, -1)
-        log_alpha = -self.A_log.exp() * softplus(forget + self.dt_bias)
-        return torch.stack([log_alpha, write.sigmoid()], -1).transpose(1, 2)
+        beta = self.write(x).float().sigmoid()
+        if self.config.forget:
+            log_alpha = -self.A_log.exp() * softplus(self.forget(x).float() + self.dt_bias)
+        else:
+            log_alpha = torch.zeros_like(beta)
+        return torch.stack([log_alpha, beta], -1).transpose(1, 2)
 
     def define(
         self,
