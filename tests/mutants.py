@@ -73,7 +73,7 @@ DROPPED = {
     "sigmoid",
 }
 #: Modules that are imported anew for each mutant.
-OURS = ("longctx", "comparisons", "tests")
+OURS = ("longctx", "comparisons", "linear_mixers")
 #: Keywords that no behaviour depends on.
 SILENT = {"examples", "source"}
 
