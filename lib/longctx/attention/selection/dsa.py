@@ -65,7 +65,10 @@ class DSA(TokenSelection):
         q_pos: Int[Tensor, " queries"],
         k_pos: Int[Tensor, " keys"],
     ) -> Float[Tensor, "batch scored queries keys"]:
-        return self.index(q[..., -self.asked :], k[..., -self.kept :], q_pos, k_pos)
+        index = self.index(q[..., -self.asked :], k[..., -self.kept :], q_pos, k_pos)
+        # Where no head fits the index is exactly 0. Of such keys the latest come first, so that the choice
+        # does not depend on how many others are given; every other index is too large to feel it.
+        return index + k_pos * 1e-30
 
     def index(
         self,
