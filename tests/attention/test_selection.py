@@ -200,7 +200,9 @@ def test_a_bias_is_added_to_what_is_chosen(spec):
     )
 
 
-@pytest.mark.parametrize(("spec", "length"), [("moba(block_size=8)", 512), ("top_k(k=2)", 4096)])
+@pytest.mark.parametrize(
+    ("spec", "length"), [("moba(block_size=8)", 512), ("top_k(k=2)", 128), ("top_k(k=100)", 4097)]
+)
 def test_auto_goes_by_rounds_from_the_length_where_these_are_faster(spec, length, monkeypatch):
     taken = []
     monkeypatch.setattr(

@@ -23,8 +23,11 @@ class Selection(Mixer):
     """
 
     kind: ClassVar[Literal["chosen by content"]] = "chosen by content"
-    #: Length from which rounds are faster than the dense mask, forward and backward, on a CPU.
-    rounds_from: ClassVar[int] = 512
+
+    @property
+    def rounds_from(self) -> int:
+        """The length from which "auto" takes rounds: where they beat the dense mask, on a CPU."""
+        return 512
 
     @classmethod
     def check_position(cls, encoding: type[PositionEncoding]) -> None:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from longctx.attention.executors.choice import LONGEST
 from longctx.attention.executors.rounds import Round
 from longctx.attention.selection.base import Selection
 
@@ -20,10 +21,13 @@ class TokenSelection(Selection):
     time, but not quadratic memory.
     """
 
-    #: To gather single keys takes more time than their products save.
-    rounds_from = 4096
     #: Keys that a query sees.
     k: int
+
+    @property
+    def rounds_from(self) -> int:
+        # To gather a key takes as long as about 64 pairs under a mask; but a mask must not grow too large.
+        return min(64 * self.k, LONGEST + 1)
 
     def scores(
         self,
